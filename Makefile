@@ -1,0 +1,135 @@
+# Slipway. `make demo` runs the main job, `make check` the tests; `make help` lists the rest.
+#   SAN=1      AddressSanitizer and UndefinedBehaviorSanitizer, in a build folder of its own
+#   CC=clang   the other compiler, likewise
+#   PREFIX, DESTDIR   for make install
+
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+SAN ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell cat VERSION)
+
+variant := $(if $(filter clang%,$(notdir $(CC))),-clang)$(if $(SAN),-san)
+B := build$(variant)
+
+PKGS := jansson libsodium libgit2 libarchive libmicrohttpd yaml-0.1 sqlite3 libseccomp libcurl
+pkg_cflags := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+pkg_libs := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2 -lpthread
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wwrite-strings -Wformat=2 -Werror
+comma := ,
+SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+CPPFLAGS = -D_GNU_SOURCE -DSLIPWAY_VERSION='"$(VERSION)"' -I. $(pkg_cflags)
+CFLAGS = -std=c17 -O2 -g $(WARN) -fstack-protector-strong -D_FORTIFY_SOURCE=2
+ifneq ($(SAN),)
+CFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(CFLAGS))
+endif
+LDFLAGS = -Wl,-z,relro,-z,now -Wl,--as-needed
+
+lib_src := $(wildcard lib/*.c)
+senv_src := $(filter-out senv/main.c,$(wildcard senv/*.c))
+runner_src := $(filter-out runner/main.c,$(wildcard runner/*.c runner/*/*.c))
+unit_src := $(wildcard tests/unit/test_*.c)
+fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+common_obj := $(call obj,$(lib_src) $(senv_src))
+all_obj := $(common_obj) $(call obj,$(runner_src))
+units := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_src))
+bins := $(B)/bin/runner $(B)/bin/senv $(B)/bin/slipway-init $(B)/bin/slipway-supervise
+
+all: $(bins)
+
+help:
+	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -n 5
+	@echo 'all demo check lint units e2e bench fuzz install deps clean'
+
+deps:
+	@tools/deps
+
+demo:
+	@tools/deps
+	@$(MAKE) --no-print-directory all
+	@KEEP=$(KEEP) BIN=$(abspath $(B)/bin) tools/demo
+
+check:
+	@tools/deps
+	@$(MAKE) --no-print-directory all
+	@tools/check
+
+lint:
+	@tools/lint/all
+
+bench: all
+	@BIN=$(abspath $(B)/bin) tests/bench/run
+
+units: $(units)
+	@tools/run-units $(units)
+
+e2e: all
+	@BIN=$(abspath $(B)/bin) tests/e2e/run $(ONLY)
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/libslipway.a: $(all_obj)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(B)/bin/runner: $(B)/obj/runner/main.o $(B)/libslipway.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -o $@
+
+$(B)/bin/senv: $(B)/obj/senv/main.o $(common_obj)
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(shell pkg-config --libs jansson libsodium yaml-0.1 libcurl) -o $@
+
+# Static and without sanitizers: it runs as pid 1 of containers that may hold nothing else.
+$(B)/bin/slipway-init: runner/sandbox/init/init.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Os -static -MMD -MP -MF $(B)/slipway-init.d $< -o $@
+	@strip $@
+
+# Static: it is copied to target boxes.
+$(B)/bin/slipway-supervise: deploy-hooks/supervise.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Os -static -MMD -MP -MF $(B)/slipway-supervise.d $< -o $@
+	@strip $@
+
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libslipway.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -lcmocka -o $@
+
+# Fuzzers: clang's libFuzzer over sources built with coverage. SECONDS_EACH bounds each run.
+SECONDS_EACH ?= 60
+fuzz_bins := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(fuzz_src))
+fuzz_flags := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+build-fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c17 -O1 -g $(WARN) $(fuzz_flags) -MMD -MP -c $< -o $@
+
+build-fuzz/libslipway.a: $(patsubst %.c,build-fuzz/obj/%.o,$(lib_src) $(senv_src) $(runner_src))
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+build-fuzz/%: build-fuzz/obj/tests/fuzz/%.o build-fuzz/libslipway.a
+	clang -fsanitize=fuzzer,address,undefined $(LDFLAGS) $^ $(pkg_libs) -o $@
+
+fuzz: $(fuzz_bins)
+	@SECONDS_EACH=$(SECONDS_EACH) tools/run-fuzz $(fuzz_bins)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/slipway $(DESTDIR)$(PREFIX)/share/slipway $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 755 $(B)/bin/runner $(B)/bin/senv $(B)/bin/slipway-supervise $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/bin/slipway-init $(DESTDIR)$(PREFIX)/libexec/slipway
+	cp -R deploy-hooks $(DESTDIR)$(PREFIX)/share/slipway
+	for s in 1 5 7; do for f in docs/*.$$s; do [ ! -e "$$f" ] || install -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s; done; done
+
+clean:
+	rm -rf build build-*
+
+-include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d $(B)/*.d build-fuzz/obj/*/*.d build-fuzz/obj/*/*/*.d)
+
+.PHONY: all help deps demo check lint bench units e2e fuzz install clean
+.SECONDARY:

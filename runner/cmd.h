@@ -1,0 +1,11 @@
+#ifndef RUNNER_CMD_H
+#define RUNNER_CMD_H
+
+/* The commands of `runner`, one function each, in runner/cmd_*.c (small ones of a kind share a file). A command
+ * parses its own options with getopt_long, prints results on stdout and "runner NAME: why" on stderr, and returns
+ * the exit status: 0 done, 1 failed, 2 wrong usage. argv[0] is the command's name. */
+
+int cmd_fail(const char *command, const char *text); /* prints "runner COMMAND: TEXT", returns 1 */
+int cmd_usage(const char *command);                  /* prints that command's usage line, returns 2 */
+
+#endif

@@ -1,0 +1,91 @@
+/* Where things are on this box. */
+#include "runner/home.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/fs.h"
+
+static char *pick(const char *flag, const char *variable, const char *for_root, const char *below_home)
+{
+	const char *set = getenv(variable), *home = getenv("HOME");
+
+	if (flag && *flag) return realpath(flag, NULL) ?: xstrdup(flag);
+	if (set && *set) return xstrdup(set);
+	if (geteuid() == 0 || !home || !*home) return xstrdup(for_root);
+	return xasprintf("%s/%s", home, below_home);
+}
+
+static int make_absolute(char **path, struct err *e)
+{
+	char *real;
+
+	if (fs_mkdirs(*path, 0700, e)) return -1;
+	real = realpath(*path, NULL);
+	if (!real) return err_sys(e, "cannot resolve '%s'", *path);
+	free(*path);
+	*path = real;
+	return 0;
+}
+
+int home_open(const char *flag, struct home *h, struct err *e)
+{
+	static const char *const below[] = {"repos", "jobs", "publish"};
+
+	h->state = pick(flag, "SLIPWAY_STATE", "/var/lib/slipway", ".local/share/slipway");
+	h->cache = pick(NULL, "SLIPWAY_CACHE", "/var/cache/slipway", ".cache/slipway");
+	if (make_absolute(&h->state, e) || make_absolute(&h->cache, e)) {
+		home_release(h);
+		return -1;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(below); i++) {
+		_cleanup_free_ char *dir = home_file(h, below[i]);
+
+		if (fs_mkdirs(dir, 0700, e)) {
+			home_release(h);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+void home_release(struct home *h)
+{
+	free_p(&h->state);
+	free_p(&h->cache);
+}
+
+char *home_file(const struct home *h, const char *name)
+{
+	return xasprintf("%s/%s", h->state, name);
+}
+
+char *home_db(const struct home *h)
+{
+	return home_file(h, "slipway.db");
+}
+
+char *home_repo(const struct home *h, int64_t repo_id, const char *name)
+{
+	return xasprintf("%s/repos/%lld%s%s", h->state, (long long)repo_id, name ? "/" : "", name ? name : "");
+}
+
+char *home_job(const struct home *h, int64_t job_id, const char *name)
+{
+	return xasprintf("%s/jobs/%lld%s%s", h->state, (long long)job_id, name ? "/" : "", name ? name : "");
+}
+
+void home_wake(const struct home *h)
+{
+	_cleanup_free_ char *path = home_file(h, "wake");
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+
+	if (fd < 0 || strlen(path) >= sizeof(to.sun_path)) return;
+	memcpy(to.sun_path, path, strlen(path) + 1);
+	(void)!sendto(fd, "!", 1, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+}

@@ -1,0 +1,35 @@
+#ifndef RUNNER_HOME_H
+#define RUNNER_HOME_H
+
+#include <stdint.h>
+
+#include "lib/err.h"
+
+/* Where things are on this box. The state folder ("home") is --state, else $SLIPWAY_STATE, else
+ * /var/lib/slipway for root, ~/.local/share/slipway for others; the cache (images) is $SLIPWAY_CACHE, else
+ * /var/cache/slipway or ~/.cache/slipway. All returned strings are the caller's.
+ *
+ *   slipway.db  serve.lock  serve.addr  wake  hook-token
+ *   repos/<id>/{mirror.git,key,hook-secret}
+ *   jobs/<id>/{lock,log,log.idx,out/,box/}
+ *   publish/     clones of deployment repositories, known_hosts
+ */
+struct home {
+	char *state;
+	char *cache;
+};
+
+/* home_open - find (flag may be NULL) and make the folders, mode 0700. */
+int home_open(const char *flag, struct home *h, struct err *e) MUST_USE;
+void home_release(struct home *h);
+
+char *home_db(const struct home *h);
+char *home_repo(const struct home *h, int64_t repo_id, const char *name); /* name NULL: the folder */
+char *home_job(const struct home *h, int64_t job_id, const char *name);
+char *home_file(const struct home *h, const char *name);
+
+/* home_wake - poke the daemon, if one runs: there is something new in the store. Never fails: the daemon also looks
+ * by itself. */
+void home_wake(const struct home *h);
+
+#endif

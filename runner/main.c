@@ -1,0 +1,64 @@
+/* The command table of `runner`. */
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/err.h"
+#include "lib/secret.h"
+#include "runner/cmd.h"
+
+struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *usage; /* options and arguments; NULL: internal, not listed */
+	const char *help;
+};
+
+static const struct command commands[] = {
+	{NULL, NULL, NULL, NULL},
+};
+
+int cmd_fail(const char *command, const char *text)
+{
+	fprintf(stderr, "runner %s: %s\n", command, text);
+	return 1;
+}
+
+int cmd_usage(const char *command)
+{
+	for (const struct command *c = commands; c->name; c++)
+		if (!strcmp(c->name, command)) fprintf(stderr, "usage: runner %s %s\n", c->name, c->usage);
+	return 2;
+}
+
+static void list(FILE *out)
+{
+	fprintf(out, "usage: runner COMMAND [OPTION]... [ARGUMENT]...\n\n");
+	for (const struct command *c = commands; c->name; c++)
+		if (c->usage) fprintf(out, "  %-10s %s\n", c->name, c->help);
+	fprintf(out, "\n`runner COMMAND --help` tells a command's options; runner(1) tells all.\n");
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "help";
+
+	secret_setup();
+	if (!strcmp(name, "--version")) {
+		printf("runner %s\n", SLIPWAY_VERSION);
+		return 0;
+	}
+	for (const struct command *c = commands; c->name; c++)
+		if (!strcmp(c->name, name)) {
+			if (argc == 3 && c->usage && !strcmp(argv[2], "--help")) {
+				printf("usage: runner %s %s\n\n%s\n", c->name, c->usage, c->help);
+				return 0;
+			}
+			return c->run(argc - 1, argv + 1);
+		}
+	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
+		list(stdout);
+		return 0;
+	}
+	fprintf(stderr, "runner: no command '%s'; `runner help` lists them\n", name);
+	return 2;
+}

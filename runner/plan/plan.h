@@ -1,0 +1,142 @@
+#ifndef RUNNER_PLAN_PLAN_H
+#define RUNNER_PLAN_PLAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/json.h"
+#include "lib/vec.h"
+#include "runner/trigger/event.h"
+
+/* `.ci.yml` → jobs. Pure: no I/O, clock, locale, environment or randomness; the same bytes in give the same
+ * bytes out. The language is ci.yml(5). */
+
+enum { PLAN_MAX_JOBS = 200, PLAN_MAX_FILE_BYTES = 1 << 20 };
+
+enum plan_phase {
+	PHASE_BEFORE_INSTALL,
+	PHASE_INSTALL,
+	PHASE_BEFORE_SCRIPT,
+	PHASE_SCRIPT,
+	PHASE_AFTER_SUCCESS,
+	PHASE_AFTER_FAILURE,
+	PHASE_AFTER_SCRIPT,
+	PHASE_COUNT,
+};
+const char *plan_phase_name(enum plan_phase p); /* "before_install", … */
+
+enum plan_network { NETWORK_OFF, NETWORK_INSTALL, NETWORK_ON };
+const char *plan_network_name(enum plan_network n);
+
+/* One row of env: either text for the shell ("A=1 B='x y'", verbatim) or a sealed value. */
+struct plan_env {
+	char *text;        /* NULL for a sealed value */
+	char *secret_name; /* the name written beside it; NULL where only the sealed text knows it */
+	struct vec chunks; /* base64 of sealed chunks, white space removed, in file order */
+};
+
+enum plan_boot { BOOT_NONE, BOOT_UNIX, BOOT_QEMU, BOOT_SOLO5_SPT, BOOT_SOLO5_HVT, BOOT_COMMAND };
+const char *plan_boot_name(enum plan_boot b);
+
+struct plan_check { /* boot proof; boot == BOOT_NONE: none asked for */
+	enum plan_boot boot;
+	char *file;          /* which of publish.files is booted; NULL: the first */
+	char *command;       /* for BOOT_COMMAND */
+	char *expect;        /* text that must appear on the console; NULL: none */
+	char *http_path;     /* NULL: no HTTP check */
+	int http_status;     /* default 200 */
+	char *http_contains; /* NULL: any body */
+	int64_t timeout_ms;  /* default 60 s */
+};
+
+struct plan_publish {     /* repo == NULL: this job publishes nothing */
+	char *repo;       /* where to: a path, ssh:// or scp-like git@host:path */
+	char *branch;     /* of the deployment repository; default "main" */
+	char *key;        /* name of the sealed deploy key; NULL: none needed (a path) */
+	struct vec files; /* globs below the source tree; the first is the image */
+	char *path;       /* "{backend}", … already filled in: no braces left; never empty, no "..", not absolute */
+	int keep;         /* images kept in the tree; 0: all */
+};
+
+struct plan_limits { /* 0: the box's default */
+	int64_t memory_bytes, disk_bytes;
+	int cpus_milli; /* 2000 = two cores */
+	int pids;
+};
+
+struct job_spec {
+	int number; /* 1.. */
+	char *name; /* "unix amd64", unique within the build */
+	char *image;
+	struct vec packages; /* sorted, unique */
+	char *backend;       /* NULL where there is no such axis */
+	char *arch;          /* "amd64", "arm64"; NULL: the box's own */
+	struct plan_env *env;
+	size_t nenv; /* global rows, then the job's own */
+	struct vec phases[PHASE_COUNT];
+	int phase_skipped[PHASE_COUNT]; /* "skip" was written */
+	struct vec artifacts;           /* globs */
+	enum plan_network network;
+	struct plan_limits limits;
+	int64_t timeout_ms, silence_ms; /* defaults 50 min, 10 min */
+	struct plan_check check;
+	struct plan_publish publish;
+	int allow_failure;
+};
+
+struct plan {
+	struct job_spec *jobs; /* row-major axis order, then included rows */
+	size_t njobs;
+};
+
+/* One thing wrong (or odd) with a file, with its place; lines and columns from 1. */
+struct plan_problem {
+	int line, col;
+	int warning; /* 1: it builds all the same */
+	char *text;  /* "unknown key 'scirpt', did you mean 'script'?" */
+};
+struct plan_problems {
+	struct plan_problem *items; /* in file order */
+	size_t len;
+};
+void plan_problems_release(struct plan_problems *p);
+/* "FILE:LINE:COL: text\n" for each (errors only if !warnings); caller frees. */
+char *plan_problems_text(const struct plan_problems *p, const char *file, int warnings);
+
+/* What the planner is told about the event; only `when` and `branches` rules look at it. */
+struct plan_context {
+	enum event_kind kind;
+	const char *branch;
+	const char *tag; /* NULL: none */
+};
+
+/* plan_make - read and expand.
+ *  in   name      of the file, for messages
+ *       data,len  its bytes, any bytes at all
+ *  out  plan_r    caller owns, plan_release(); empty when a branches rule excludes the event
+ *       problems  all of them, errors and warnings; caller releases, also on success
+ *  err  ERR_INPUT "<first problem as FILE:LINE:COL: text>[ (and N more)]" */
+int plan_make(const char *name, const void *data, size_t len, const struct plan_context *cx, struct plan *plan_r,
+	      struct plan_problems *problems, struct err *e) MUST_USE;
+void plan_release(struct plan *p);
+void job_spec_release(struct job_spec *j);
+
+/* The job as JSON (what the jobs row holds, what `runner plan --json` lists) and back. */
+json_t *job_spec_to_json(const struct job_spec *j);
+int job_spec_from_json(const json_t *json, struct job_spec *j, struct err *e) MUST_USE;
+
+/* What the script generator needs beside the job. */
+struct script_context {
+	const char *file;           /* ".ci.yml" */
+	const char *const *exports; /* NULL-terminated "NAME=value": CI_*, set and exported literally, not echoed */
+	const char *const *secret_names; /* NULL-terminated; already in the environment; echoed as NAME=[secure] */
+	int secrets_removed;             /* a fork's pull request: says so */
+};
+/* script_make - the whole job as one POSIX sh script (bash runs it too): env rows, phases, their failure rules and
+ * messages as Travis had them. It must be run in the source folder. Exit status: 0 passed, 1 the script phase
+ * failed, 2 a set-up phase failed ("errored"), 86 no script ran. Caller frees.
+ *  src  facts of Travis's build script generator, written up in docs/ */
+char *script_make(const struct job_spec *j, const struct script_context *cx);
+
+#endif

@@ -1,0 +1,63 @@
+#ifndef RUNNER_PUBLISH_PUBLISH_H
+#define RUNNER_PUBLISH_PUBLISH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/json.h"
+#include "lib/secret.h"
+
+/* Artifacts of a passed job → one commit of a deployment repository:
+ *   <path>/<commit>/<file>.bz2   the image (the first file), compressed
+ *   <path>/<commit>/<file>       the other files, as they are
+ *   <path>/<commit>/manifest.json
+ *   <path>/latest                <commit> and a newline: 41 bytes
+ * Runs in a process of its own (`runner publish`), the only one that ever holds the deploy key. */
+
+struct publish_file {
+	char *name; /* base name in the deployment repository */
+	char *file; /* where its bytes are now */
+	unsigned mode;
+};
+
+struct publish_request {
+	char *remote; /* path, ssh://user@host:port/path, user@host:path */
+	char *branch; /* of the deployment repository */
+	char *path;   /* "unix"; relative, no "..", not empty */
+	char *commit; /* source commit, 40 hex digits */
+	char *source_repo, *source_branch;
+	char *backend, *arch; /* backend may be "" */
+	int emulated;
+	char *image_digest;         /* of the build image */
+	char *job;                  /* "demo/site 3.1": repository, build and job number */
+	struct publish_file *files; /* at least one; the first is the image */
+	size_t nfiles;
+	char *checks;        /* boot proof that was passed: "unix", "qemu", or "" */
+	char *cache;         /* folder for the bare clone of the deployment repository */
+	char *known_hosts;   /* file of pinned host keys: first use is pinned and said, a changed one refused */
+	char *source_mirror; /* bare mirror of the source: tells whether a commit is newer; NULL: not asked */
+};
+void publish_request_release(struct publish_request *r);
+/* The request without any secret, as the leader hands it to the publisher. */
+json_t *publish_request_to_json(const struct publish_request *r);
+int publish_request_from_json(const json_t *j, struct publish_request *r, struct err *e) MUST_USE;
+
+struct publish_result {
+	char commit[41];  /* of the deployment repository: the new one, or the tip where nothing changed */
+	int unchanged;    /* the same had been published before: no second commit */
+	int latest_moved; /* 0: `latest` names something newer, `note` says so */
+	char note[300];
+};
+
+/* Called with lines for the job's log. */
+typedef void publish_say_fn(void *arg, const char *line);
+
+/* publish_run - compress, commit on the remote's tip, push; a lost race is done again on the new tip.
+ *  in   key  private deploy key in OpenSSH or PEM form; NULL for a path
+ *  err  ERR_DENIED host key changed, key refused; ERR_REMOTE with the remote's words (a hook's refusal too);
+ *       ERR_INPUT bad request; ERR_SYS */
+int publish_run(const struct publish_request *r, const struct secret *key, publish_say_fn *say, void *arg,
+		struct publish_result *result_r, struct err *e) MUST_USE;
+
+#endif

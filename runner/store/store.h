@@ -1,0 +1,174 @@
+#ifndef RUNNER_STORE_STORE_H
+#define RUNNER_STORE_STORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "runner/trigger/event.h"
+
+/* The durable state: repositories, events, builds, jobs. SQLite in WAL mode with synchronous=FULL: when a call
+ * that changes something returns 0, the change is on disk. Every process opens its own store; none crosses a
+ * fork. Times are Unix milliseconds, 0 = not yet. Rows handed out are owned by the caller (*_release). */
+
+struct store;
+
+/* store_open - open or create, migrate to the newest schema. err ERR_SYS, ERR_INPUT (newer schema than ours) */
+int store_open(const char *path, struct store **s_r, struct err *e) MUST_USE;
+void store_close(struct store **s);
+
+/* store_changes - a number that differs from the last one seen when any process changed the file. */
+int store_changes(struct store *s, int64_t *version_r, struct err *e) MUST_USE;
+
+/* --- repositories --- */
+struct repo {
+	int64_t id;
+	char *name; /* "owner/name" */
+	char *url;  /* where the sources are cloned from: a path, ssh:// or https:// */
+	int64_t created_ms;
+};
+void repo_release(struct repo *r);
+int store_repo_add(struct store *s, const char *name, const char *url, int64_t now_ms, int64_t *id_r,
+		   struct err *e) MUST_USE; /* ERR_INPUT: it is there already, or a bad name */
+int store_repo_find(struct store *s, const char *name, struct repo *r, struct err *e) MUST_USE; /* ERR_MISSING */
+int store_repo_get(struct store *s, int64_t id, struct repo *r, struct err *e) MUST_USE;
+int store_repo_list(struct store *s, struct repo **rows_r, size_t *n_r, struct err *e) MUST_USE;
+
+/* --- states: one table; a change that is not in it is a bug (die) --- */
+enum job_state {
+	JOB_QUEUED,
+	JOB_RUNNING,    /* a leader has it */
+	JOB_PUBLISHING, /* script and boot proof passed; the publisher is at work */
+	JOB_PASSED,
+	JOB_FAILED,  /* the script said no */
+	JOB_ERRORED, /* it could not be run to its end: set-up phase, image, timeout, boot proof, publish, lost too
+			often */
+	JOB_CANCELED,
+};
+enum build_state {
+	BUILD_QUEUED, /* jobs exist, none has started */
+	BUILD_RUNNING,
+	BUILD_PASSED,
+	BUILD_FAILED,
+	BUILD_ERRORED, /* also: its .ci.yml could not be planned; `reason` says why */
+	BUILD_CANCELED,
+};
+enum event_state {
+	EVENT_NEW,      /* stored; to be prepared (fetched, planned) */
+	EVENT_BUILT,    /* became the build in build_id, or folded into it */
+	EVENT_SKIPPED,  /* nothing to do; `reason` says why */
+	EVENT_REJECTED, /* cannot be built: fetch failed too often, …; `reason` says why */
+};
+const char *job_state_name(enum job_state st); /* "queued", … */
+const char *build_state_name(enum build_state st);
+const char *event_state_name(enum event_state st);
+int job_state_is_final(enum job_state st);
+int build_state_is_final(enum build_state st);
+
+/* --- events --- */
+struct event_row {
+	int64_t id, repo_id;
+	struct event ev;
+	enum event_state state;
+	int attempts;     /* how often preparing it was begun */
+	int64_t build_id; /* 0: none */
+	char *reason;
+	int64_t received_ms;
+};
+void event_row_release(struct event_row *r);
+
+/* store_event_add - 0: stored, id_r is new; 1: this delivery was stored before, id_r is that row's.
+ *  err ERR_MISSING: no repository of that name (nothing stored) */
+int store_event_add(struct store *s, const struct event *ev, int64_t now_ms, int64_t *id_r, struct err *e) MUST_USE;
+int store_event_get(struct store *s, int64_t id, struct event_row *r, struct err *e) MUST_USE;
+/* The oldest event in EVENT_NEW with id > after; 1: there is none. */
+int store_event_next_new(struct store *s, int64_t after, struct event_row *r, struct err *e) MUST_USE;
+int store_event_begin(struct store *s, int64_t id, struct err *e) MUST_USE; /* attempts + 1 */
+int store_event_close(struct store *s, int64_t id, enum event_state to, const char *reason, struct err *e) MUST_USE;
+/* Newest commit that any event told us of for this repository and ref; 1: none. Caller frees. */
+int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e) MUST_USE;
+
+/* --- builds and jobs --- */
+struct job_new { /* what the planner hands over for one job */
+	const char *name, *backend, *arch;
+	const char *spec; /* JSON of plan.h's job_spec */
+	int allow_failure;
+};
+struct build_row {
+	int64_t id, repo_id, event_id;
+	int number; /* 1.. within the repository */
+	char *repo; /* its name */
+	char *ref, *branch, *commit, *message;
+	enum event_kind kind;
+	enum build_state state;
+	char *reason;
+	int64_t created_ms, started_ms, finished_ms;
+	int64_t event_received_ms;
+};
+struct job_row {
+	int64_t id, build_id;
+	int number; /* 1.. within the build */
+	char *name, *backend, *arch, *spec;
+	int allow_failure;
+	enum job_state state;
+	int attempt, max_attempts; /* attempt 0: never started */
+	char *step;                /* what it is doing, for people: "making image debian:bookworm 41 %", "script" */
+	char *reason;              /* why it failed, errored or was canceled; one line */
+	int exit_code;             /* of the script; -1: none */
+	int emulated;              /* ran under qemu-user */
+	char *image_digest;
+	char *publish_commit; /* in the deployment repository; NULL: none */
+	int64_t queued_ms, started_ms, first_log_ms, published_ms, finished_ms;
+	int64_t log_bytes;
+	char *log_hash; /* BLAKE2b-256 of the finished log, hex */
+};
+void build_row_release(struct build_row *r);
+void job_row_release(struct job_row *r);
+
+/* store_build_add - one transaction: the build, its jobs (queued), its event → EVENT_BUILT. With njobs 0 and a
+ * reason the build is BUILD_ERRORED at once (its .ci.yml is wrong). A queued build of the same repository, ref
+ * and commit is folded into: no new build, *build_id_r is that one's, returns 1. */
+int store_build_add(struct store *s, int64_t event_id, const struct job_new *jobs, size_t njobs, const char *reason,
+		    int64_t now_ms, int64_t *build_id_r, struct err *e) MUST_USE;
+int store_build_get(struct store *s, int64_t id, struct build_row *r, struct err *e) MUST_USE;
+/* Newest first, at most `limit`; repo_id 0: all. */
+int store_build_list(struct store *s, int64_t repo_id, size_t limit, struct build_row **rows_r, size_t *n_r,
+		     struct err *e) MUST_USE;
+int store_build_jobs(struct store *s, int64_t build_id, struct job_row **rows_r, size_t *n_r, struct err *e) MUST_USE;
+int store_job_get(struct store *s, int64_t id, struct job_row *r, struct err *e) MUST_USE;
+void build_rows_free(struct build_row **rows, size_t n);
+void job_rows_free(struct job_row **rows, size_t n);
+
+/* store_job_claim - the oldest queued job goes to JOB_RUNNING with attempt + 1 (and its build to BUILD_RUNNING);
+ * 1: none is queued. Committed before it returns: the caller starts the leader after. */
+int store_job_claim(struct store *s, int64_t now_ms, struct job_row *r, struct err *e) MUST_USE;
+/* Jobs in JOB_RUNNING or JOB_PUBLISHING, for a daemon that starts. */
+int store_job_live(struct store *s, struct job_row **rows_r, size_t *n_r, struct err *e) MUST_USE;
+
+/* What a leader reports about itself. `attempt` guards against a leader that was given up: ERR_DENIED if the row
+ * has moved on. */
+int store_job_step(struct store *s, int64_t id, int attempt, const char *step, struct err *e) MUST_USE;
+int store_job_image(struct store *s, int64_t id, int attempt, const char *digest, int emulated, struct err *e) MUST_USE;
+int store_job_first_log(struct store *s, int64_t id, int attempt, int64_t now_ms, struct err *e) MUST_USE;
+int store_job_publishing(struct store *s, int64_t id, int attempt, struct err *e) MUST_USE;
+int store_job_published(struct store *s, int64_t id, int attempt, const char *commit, int64_t now_ms,
+			struct err *e) MUST_USE;
+
+struct job_end {
+	enum job_state state; /* a final one */
+	const char *reason;   /* NULL when passed */
+	int exit_code;
+	int64_t log_bytes;
+	const char *log_hash;
+};
+/* The job's final state, and its build's when that was the last job. One transaction. */
+int store_job_finish(struct store *s, int64_t id, int attempt, const struct job_end *end, int64_t now_ms,
+		     struct err *e) MUST_USE;
+/* store_job_lost - its leader is gone without a result: back to JOB_QUEUED, or JOB_ERRORED when attempt ==
+ * max_attempts. Never touches a final row. */
+int store_job_lost(struct store *s, int64_t id, int attempt, const char *reason, int64_t now_ms,
+		   struct err *e) MUST_USE;
+/* A queued job is canceled at once (0); for a running one the caller must also tell the leader (1). */
+int store_job_cancel(struct store *s, int64_t id, const char *reason, int64_t now_ms, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,55 @@
+#ifndef RUNNER_TRIGGER_EVENT_H
+#define RUNNER_TRIGGER_EVENT_H
+
+/* What happened to a repository, whoever told us: the first struct of the flow (trigger → store → plan → …).
+ * All strings are owned; NULL where a source has nothing to say. */
+
+enum event_kind {
+	EVENT_PUSH,
+	EVENT_PULL_REQUEST,
+	EVENT_PING, /* a webhook was set up: acknowledged, stored, builds nothing */
+};
+
+enum event_source {
+	EVENT_FROM_GITHUB,
+	EVENT_FROM_HOOK,   /* `runner hook post-receive` on this box */
+	EVENT_FROM_PERSON, /* `runner trigger`, a rerun */
+	EVENT_FROM_POLL,   /* the reconciler found a head it had not been told of */
+};
+
+struct event {
+	enum event_kind kind;
+	enum event_source source;
+	char *delivery; /* unique within the source: the same one twice is one event */
+	char *repo;     /* "owner/name" as the repository is registered */
+	char *ref;      /* refs/heads/main, refs/tags/v1, refs/pull/7/merge */
+	char *branch;   /* pull request: the branch it goes to; tag: the tag's name */
+	char *tag;      /* NULL unless ref is a tag */
+	char *before;   /* 40 hex digits; NULL or all zero: the ref is new */
+	char *commit;   /* 40 hex digits of what to build; NULL when deleted */
+	char *message;  /* of the head commit */
+	char *sender;
+	int deleted; /* the ref went away: nothing to build */
+
+	int pr_number;   /* 0 unless a pull request */
+	int from_fork;   /* the pull request comes from another repository: no secrets */
+	char *pr_action; /* opened, synchronize, … */
+	char *head_repo;
+	char *head_branch;
+	char *head_commit;
+};
+
+void event_release(struct event *ev);
+
+/* Names as they stand in rows, JSON and CI_EVENT: "push", "pull_request", "ping"; "github", "post-receive",
+ * "manual", "poll". *_parse return -1 for an unknown name. */
+const char *event_kind_name(enum event_kind kind);
+const char *event_source_name(enum event_source source);
+int event_kind_parse(const char *name, enum event_kind *kind_r);
+int event_source_parse(const char *name, enum event_source *source_r);
+
+/* event_skip_reason - NULL if the event asks for a build, else why not, as shown to people: "branch deleted",
+ * "skipped through commit message" ([skip ci], [ci skip] and their kin), "nothing to build for this action". Static. */
+const char *event_skip_reason(const struct event *ev);
+
+#endif

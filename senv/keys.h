@@ -1,0 +1,20 @@
+#ifndef SENV_KEYS_H
+#define SENV_KEYS_H
+
+#include "lib/err.h"
+#include "lib/secret.h"
+#include "senv/seal.h"
+
+/* Key files and key texts. A secret key file holds one line "senv-secret-key-1:<base64 of 32 bytes>" (mode 0600),
+ * a public key is written "senv-public-key-1:<base64 of 32 bytes>". */
+
+int key_generate(struct secret *key_r, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e) MUST_USE;
+/* Refuses to replace an existing file (ERR_INPUT). */
+int key_write(const char *path, const struct secret *key, struct err *e) MUST_USE;
+int key_read(const char *path, struct secret *key_r, struct err *e) MUST_USE;
+int key_parse(const char *text, size_t len, struct secret *key_r, struct err *e) MUST_USE;
+void key_public(const struct secret *key, unsigned char pub_r[SEAL_KEY_BYTES]);
+char *key_public_text(const unsigned char pub[SEAL_KEY_BYTES]); /* caller frees */
+int key_public_parse(const char *text, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e) MUST_USE;
+
+#endif
