@@ -14,7 +14,7 @@ static char *pick(const char *flag, const char *variable, const char *for_root, 
 {
 	const char *set = getenv(variable), *home = getenv("HOME");
 
-	if (flag && *flag) return realpath(flag, NULL) ?: xstrdup(flag);
+	if (flag && *flag) return xstrdup(flag);
 	if (set && *set) return xstrdup(set);
 	if (geteuid() == 0 || !home || !*home) return xstrdup(for_root);
 	return xasprintf("%s/%s", home, below_home);
