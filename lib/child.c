@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,14 +91,26 @@ static void place_fds(const struct child_opts *o, int devnull, int report_fd)
 		if (dup2(moved[i], all[i].to) < 0) fail(report_fd, "place a descriptor");
 }
 
-static _Noreturn void run_child(const struct child_opts *o, const char *program, int devnull, int report_fd,
-				pid_t parent)
+static void enter_userns(int fd, int report_fd)
 {
+	if (setns(fd, CLONE_NEWUSER)) fail(report_fd, "enter a user namespace");
+	if (unshare(CLONE_NEWNS)) fail(report_fd, "make a mount namespace");
+	if (setgroups(0, NULL) || setresgid(0, 0, 0) || setresuid(0, 0, 0))
+		fail(report_fd, "become root of a user namespace");
+}
+
+static _Noreturn void run_child(const struct child_opts *o, const char *program, int program_fd, int devnull,
+				int report_fd, pid_t parent)
+{
+	char *const *argv = (char *const *)(uintptr_t)o->argv;
+	char *const *env = o->env ? (char *const *)(uintptr_t)o->env : environ;
 	int high = 3, kept = report_fd;
 	sigset_t none;
 
 	if (o->setsid && setsid() < 0) fail(report_fd, "start a session");
-	if (o->die_with_parent) {
+	if (o->cwd && chdir(o->cwd)) fail(report_fd, "enter its folder");
+	if (o->userns_fd > 0) enter_userns(o->userns_fd, report_fd);
+	if (o->die_with_parent) { /* after the change of user, which clears it */
 		if (prctl(PR_SET_PDEATHSIG, SIGKILL)) fail(report_fd, "set the parent death signal");
 		if (getppid() != parent) _exit(127);
 	}
@@ -104,6 +118,8 @@ static _Noreturn void run_child(const struct child_opts *o, const char *program,
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if ((kept = fcntl(report_fd, F_DUPFD_CLOEXEC, 128)) < 0) fail(report_fd, "keep the report pipe");
+	if (program_fd >= 0 && (program_fd = fcntl(program_fd, F_DUPFD_CLOEXEC, kept)) < 0)
+		fail(kept, "keep the program");
 	place_fds(o, devnull, kept);
 	for (size_t i = 0; i < o->nfds; i++)
 		if (o->fds[i].to >= high) high = o->fds[i].to + 1;
@@ -114,19 +130,22 @@ static _Noreturn void run_child(const struct child_opts *o, const char *program,
 		if (!wanted) close(fd);
 	}
 	close_range((unsigned)high, (unsigned)kept - 1, 0);
-	close_range((unsigned)kept + 1, ~0U, 0);
-	if (o->cwd && chdir(o->cwd)) fail(kept, "enter its folder");
-	if (o->env)
-		execve(program, (char *const *)(uintptr_t)o->argv, (char *const *)(uintptr_t)o->env);
-	else
-		execv(program, (char *const *)(uintptr_t)o->argv);
+	if (program_fd < 0) {
+		close_range((unsigned)kept + 1, ~0U, 0);
+	} else {
+		close_range((unsigned)kept + 1, (unsigned)program_fd - 1, 0);
+		close_range((unsigned)program_fd + 1, ~0U, 0);
+	}
+	execve(program, argv, env);
+	/* Root of a user namespace is nobody on the way to a program in somebody's private folder. */
+	if (program_fd >= 0 && errno == EACCES) execveat(program_fd, "", argv, env, AT_EMPTY_PATH);
 	fail(kept, "run it");
 }
 
 int child_start(const struct child_opts *o, pid_t *pid_r, int *pidfd_r, struct err *e)
 {
 	_cleanup_free_ char *program = find_program(o->argv[0]);
-	_cleanup_close_ int devnull = -1, report_in = -1, report_out = -1;
+	_cleanup_close_ int devnull = -1, report_in = -1, report_out = -1, program_fd = -1;
 	struct report r;
 	int p[2];
 	pid_t pid, self = getpid();
@@ -136,12 +155,13 @@ int child_start(const struct child_opts *o, pid_t *pid_r, int *pidfd_r, struct e
 	if (!program) return err_set(e, ERR_MISSING, "cannot run '%s': it is not installed", o->argv[0]);
 	devnull = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (devnull < 0) return err_sys(e, "cannot open '/dev/null'");
+	if (o->userns_fd > 0) program_fd = open(program, O_PATH | O_CLOEXEC);
 	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
 	report_in = p[0];
 	report_out = p[1];
 	pid = fork();
 	if (pid < 0) return err_sys(e, "cannot fork");
-	if (pid == 0) run_child(o, program, devnull, report_out, self);
+	if (pid == 0) run_child(o, program, program_fd, devnull, report_out, self);
 	close_p(&report_out);
 	do n = read(report_in, &r, sizeof(r));
 	while (n < 0 && errno == EINTR);

@@ -48,6 +48,7 @@ struct child_opts {
 	size_t nfds;
 	int setsid;          /* its own session */
 	int die_with_parent; /* SIGKILL when the thread that started it ends (PR_SET_PDEATHSIG) */
+	int userns_fd;       /* > 0: run as root of this user namespace, in a mount namespace of its own */
 };
 
 /* child_start - fork and exec. Reports exec failure in this process: err ERR_MISSING "cannot run 'x': ..."
