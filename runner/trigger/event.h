@@ -49,7 +49,23 @@ int event_kind_parse(const char *name, enum event_kind *kind_r);
 int event_source_parse(const char *name, enum event_source *source_r);
 
 /* event_skip_reason - NULL if the event asks for a build, else why not, as shown to people: "branch deleted",
- * "skipped through commit message" ([skip ci], [ci skip] and their kin), "nothing to build for this action". Static. */
+ * "skipped through commit message", "nothing to build for this action". Static. A person who asks for a build gets it
+ * whatever the message says; a pull request's `message` is its title, which skips nothing. */
 const char *event_skip_reason(const struct event *ev);
+
+/* Does this commit message ask for no build? [skip ci], [ci skip], [ci:skip], and travis, travis ci, travis-ci,
+ * travisci in the place of ci, in any case, anywhere in it. */
+int event_message_skips(const char *message);
+
+/* What is taken from outside. A repository is "owner/name", each [A-Za-z0-9._-] and not "." or "..", no leading '-', at
+ * most 100 bytes; a commit is 40 lower-case hex digits; a ref is what git-check-ref-format(1) takes, below refs/,
+ * UTF-8, at most 500 bytes. All take NULL (0). */
+int event_repo_ok(const char *repo);
+int event_commit_ok(const char *commit);
+int event_ref_ok(const char *ref);
+int event_commit_is_zero(const char *commit); /* 40 zeros: git's word for "none" */
+
+/* event_set_ref - ref, branch and tag from a full name that passed event_ref_ok(). */
+void event_set_ref(struct event *ev, const char *ref);
 
 #endif
