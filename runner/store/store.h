@@ -32,7 +32,8 @@ int store_repo_add(struct store *s, const char *name, const char *url, int64_t n
 		   struct err *e) MUST_USE; /* ERR_INPUT: it is there already, or a bad name */
 int store_repo_find(struct store *s, const char *name, struct repo *r, struct err *e) MUST_USE; /* ERR_MISSING */
 int store_repo_get(struct store *s, int64_t id, struct repo *r, struct err *e) MUST_USE;
-int store_repo_list(struct store *s, struct repo **rows_r, size_t *n_r, struct err *e) MUST_USE;
+int store_repo_list(struct store *s, struct repo **rows_r, size_t *n_r, struct err *e) MUST_USE; /* by name */
+void repos_free(struct repo **rows, size_t n);
 
 /* --- states: one table; a change that is not in it is a bug (die) --- */
 enum job_state {
@@ -112,6 +113,7 @@ struct job_row {
 	int allow_failure;
 	enum job_state state;
 	int attempt, max_attempts; /* attempt 0: never started */
+	char *cancel_reason;       /* it is running and was asked to stop; NULL: it was not */
 	char *step;                /* what it is doing, for people: "making image debian:bookworm 41 %", "script" */
 	char *reason;              /* why it failed, errored or was canceled; one line */
 	int exit_code;             /* of the script; -1: none */
@@ -146,7 +148,7 @@ int store_job_claim(struct store *s, int64_t now_ms, struct job_row *r, struct e
 int store_job_live(struct store *s, struct job_row **rows_r, size_t *n_r, struct err *e) MUST_USE;
 
 /* What a leader reports about itself. `attempt` guards against a leader that was given up: ERR_DENIED if the row
- * has moved on. */
+ * has moved on (also store_job_publishing of a job that was asked to cancel: it is too late to publish). */
 int store_job_step(struct store *s, int64_t id, int attempt, const char *step, struct err *e) MUST_USE;
 int store_job_image(struct store *s, int64_t id, int attempt, const char *digest, int emulated, struct err *e) MUST_USE;
 int store_job_first_log(struct store *s, int64_t id, int attempt, int64_t now_ms, struct err *e) MUST_USE;
@@ -161,14 +163,18 @@ struct job_end {
 	int64_t log_bytes;
 	const char *log_hash;
 };
-/* The job's final state, and its build's when that was the last job. One transaction. */
+/* The job's final state, and its build's when that was the last job. One transaction. ERR_DENIED as above. A job in
+ * JOB_PUBLISHING ends as passed or errored. */
 int store_job_finish(struct store *s, int64_t id, int attempt, const struct job_end *end, int64_t now_ms,
 		     struct err *e) MUST_USE;
-/* store_job_lost - its leader is gone without a result: back to JOB_QUEUED, or JOB_ERRORED when attempt ==
- * max_attempts. Never touches a final row. */
+/* store_job_lost - its leader is gone without a result: back to JOB_QUEUED; or JOB_ERRORED when attempt ==
+ * max_attempts; or JOB_CANCELED when it had been asked to cancel. A row that ended or moved on meanwhile is left
+ * alone (0). */
 int store_job_lost(struct store *s, int64_t id, int attempt, const char *reason, int64_t now_ms,
 		   struct err *e) MUST_USE;
-/* A queued job is canceled at once (0); for a running one the caller must also tell the leader (1). */
+/* store_job_cancel - a queued job is canceled at once (0). For a running one the wish is stored, so that it outlives
+ * the leader, and the caller must also tell the leader (1).
+ *  err ERR_BUSY it is being published, which is not stopped half way; ERR_DENIED it has ended */
 int store_job_cancel(struct store *s, int64_t id, const char *reason, int64_t now_ms, struct err *e) MUST_USE;
 
 #endif

@@ -1,0 +1,182 @@
+/* Events in the store. */
+#include <stdlib.h>
+
+#include "runner/store/states.h"
+#include "runner/store/store_db.h"
+
+void event_row_release(struct event_row *r)
+{
+	event_release(&r->ev);
+	free(r->reason);
+	*r = (struct event_row){0};
+}
+
+static int insert_event(struct store *s, const struct event *ev, int64_t repo_id, int64_t now_ms, int64_t *id_r,
+			struct err *e)
+{
+	return db_number(
+		s->db,
+		"INSERT INTO events (repo_id, kind, source, delivery, ref, branch, tag, before_id, commit_id, message, "
+		"sender, "
+		"deleted, pr_number, from_fork, pr_action, head_repo, head_branch, head_commit, received_ms) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) "
+		"ON CONFLICT (repo_id, source, delivery) DO NOTHING RETURNING id",
+		DB_ARGS(db_int(repo_id), db_text(event_kind_name(ev->kind)), db_text(event_source_name(ev->source)),
+			db_text(ev->delivery), db_text(ev->ref), db_text(ev->branch), db_text(ev->tag),
+			db_text(ev->before), db_text(ev->commit), db_text(ev->message), db_text(ev->sender),
+			db_int(ev->deleted), db_int(ev->pr_number), db_int(ev->from_fork), db_text(ev->pr_action),
+			db_text(ev->head_repo), db_text(ev->head_branch), db_text(ev->head_commit), db_int(now_ms)),
+		id_r, e);
+}
+
+int store_event_add(struct store *s, const struct event *ev, int64_t now_ms, int64_t *id_r, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+	int64_t repo_id, id;
+	int got;
+
+	if (!ev->delivery || !ev->repo) die("event without a delivery or a repository");
+	if (db_begin(s->db, &tx, e)) return -1;
+	got = db_number(s->db, "SELECT id FROM repos WHERE name = $1", DB_ARGS(db_text(ev->repo)), &repo_id, e);
+	if (got == 1) return err_set(e, ERR_MISSING, "no repository '%s'", ev->repo);
+	if (got < 0) return -1;
+	got = insert_event(s, ev, repo_id, now_ms, &id, e);
+	if (got < 0) return -1;
+	if (got == 1) {
+		if (db_number(s->db, "SELECT id FROM events WHERE repo_id = $1 AND source = $2 AND delivery = $3",
+			      DB_ARGS(db_int(repo_id), db_text(event_source_name(ev->source)), db_text(ev->delivery)),
+			      &id, e))
+			return -1;
+		db_rollback(&tx);
+		*id_r = id;
+		return 1;
+	}
+	if (db_commit(&tx, e)) return -1;
+	*id_r = id;
+	return 0;
+}
+
+#define EVENT_COLUMNS                                                                                                  \
+	"SELECT e.id, e.repo_id, r.name, e.kind, e.source, e.delivery, e.ref, e.branch, e.tag, e.before_id, "          \
+	"e.commit_id, "                                                                                                \
+	"e.message, e.sender, e.deleted, e.pr_number, e.from_fork, e.pr_action, e.head_repo, e.head_branch, "          \
+	"e.head_commit, e.state, e.attempts, e.build_id, e.reason, e.received_ms "                                     \
+	"FROM events e JOIN repos r ON r.id = e.repo_id "
+
+static int read_event(struct db_rows *rows, struct event_row *r, struct err *e)
+{
+	enum event_state state;
+	enum event_kind kind;
+	enum event_source source;
+
+	if (event_kind_parse(db_col_text(rows, 3), &kind)) return store_bad_word("event kind", db_col_text(rows, 3), e);
+	if (event_source_parse(db_col_text(rows, 4), &source))
+		return store_bad_word("event source", db_col_text(rows, 4), e);
+	if (event_state_parse(db_col_text(rows, 20), &state))
+		return store_bad_word("event state", db_col_text(rows, 20), e);
+	*r = (struct event_row){
+		.id = db_col_int(rows, 0),
+		.repo_id = db_col_int(rows, 1),
+		.ev = {.kind = kind,
+		       .source = source,
+		       .repo = db_col_dup(rows, 2),
+		       .delivery = db_col_dup(rows, 5),
+		       .ref = db_col_dup(rows, 6),
+		       .branch = db_col_dup(rows, 7),
+		       .tag = db_col_dup(rows, 8),
+		       .before = db_col_dup(rows, 9),
+		       .commit = db_col_dup(rows, 10),
+		       .message = db_col_dup(rows, 11),
+		       .sender = db_col_dup(rows, 12),
+		       .deleted = (int)db_col_int(rows, 13),
+		       .pr_number = (int)db_col_int(rows, 14),
+		       .from_fork = (int)db_col_int(rows, 15),
+		       .pr_action = db_col_dup(rows, 16),
+		       .head_repo = db_col_dup(rows, 17),
+		       .head_branch = db_col_dup(rows, 18),
+		       .head_commit = db_col_dup(rows, 19)},
+		.state = state,
+		.attempts = (int)db_col_int(rows, 21),
+		.build_id = db_col_int(rows, 22),
+		.reason = db_col_dup(rows, 23),
+		.received_ms = db_col_int(rows, 24),
+	};
+	return 0;
+}
+
+int store_event_get(struct store *s, int64_t id, struct event_row *r, struct err *e)
+{
+	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
+	int got;
+
+	if (db_query(s->db, EVENT_COLUMNS "WHERE e.id = $1", DB_ARGS(db_int(id)), &rows, e)) return -1;
+	got = db_next(&rows, e);
+	if (got == 1) return err_set(e, ERR_MISSING, "no event %lld", (long long)id);
+	return got ? got : read_event(&rows, r, e);
+}
+
+int store_event_next_new(struct store *s, int64_t after, struct event_row *r, struct err *e)
+{
+	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
+	int got;
+
+	if (db_query(s->db, EVENT_COLUMNS "WHERE e.state = 'new' AND e.id > $1 ORDER BY e.id LIMIT 1",
+		     DB_ARGS(db_int(after)), &rows, e))
+		return -1;
+	got = db_next(&rows, e);
+	return got ? got : read_event(&rows, r, e);
+}
+
+/* Why an UPDATE of an event in EVENT_NEW touched nothing. */
+static int explain_event(struct store *s, int64_t id, struct err *e)
+{
+	struct event_row r;
+
+	if (store_event_get(s, id, &r, e)) return -1;
+	err_set(e, ERR_DENIED, "event %lld has moved on: it is %s", (long long)id, event_state_name(r.state));
+	event_row_release(&r);
+	return -1;
+}
+
+int store_event_begin(struct store *s, int64_t id, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+	int changed;
+
+	if (db_begin(s->db, &tx, e)) return -1;
+	if (db_run(s->db, "UPDATE events SET attempts = attempts + 1 WHERE id = $1 AND state = 'new'",
+		   DB_ARGS(db_int(id)), &changed, e))
+		return -1;
+	return changed ? db_commit(&tx, e) : explain_event(s, id, e);
+}
+
+int store_event_close(struct store *s, int64_t id, enum event_state to, const char *reason, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+	int changed;
+
+	if (!event_state_may(EVENT_NEW, to) || to == EVENT_BUILT)
+		die("event %lld closed as '%s'", (long long)id, event_state_name(to));
+	if (db_begin(s->db, &tx, e)) return -1;
+	if (db_run(s->db, "UPDATE events SET state = $1, reason = $2 WHERE id = $3 AND state = 'new'",
+		   DB_ARGS(db_text(event_state_name(to)), db_text(reason), db_int(id)), &changed, e))
+		return -1;
+	return changed ? db_commit(&tx, e) : explain_event(s, id, e);
+}
+
+int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e)
+{
+	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
+	int got;
+
+	if (db_query(s->db,
+		     "SELECT commit_id FROM events WHERE repo_id = $1 AND ref = $2 AND kind <> 'ping' "
+		     "ORDER BY id DESC LIMIT 1",
+		     DB_ARGS(db_int(repo_id), db_text(ref)), &rows, e))
+		return -1;
+	got = db_next(&rows, e);
+	if (got) return got;
+	if (!db_col_text(&rows, 0)) return 1; /* the ref was deleted */
+	*commit_r = db_col_dup(&rows, 0);
+	return 0;
+}
