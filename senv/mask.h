@@ -6,18 +6,26 @@
 #include "lib/buf.h"
 
 /* The masker: a filter over a byte stream that replaces secrets by "[secure]", in the encodings they leak in,
- * across any split of the input into writes. It holds back at most the longest pattern. */
+ * across any split of the input into writes. It holds back at most the longest pattern.
+ *
+ * Every byte that belongs to an occurrence of any pattern is masked: one "[secure]" for each occurrence, and one for
+ * all that overlap (so the longest wins, and of two secrets that overlap neither leaks its tail). Time is linear in
+ * the input whatever it holds. Memory is bounded by MASK_MAX_PATTERN_BYTES. */
 struct mask;
+
+enum { MASK_MAX_PATTERN_BYTES = 16 << 20 };
 
 struct mask *mask_new(void);
 void mask_free(struct mask **m);
 
-/* mask_add - look for this value: raw, each line of 8 or more bytes of a many-line value, and their base64 (three
- * alignments, both alphabets), hex (both cases), percent-encoded, JSON- and shell-escaped forms. Values under
- * 4 bytes are not looked for: returns 1. Before the first mask_feed only. */
+/* mask_add - look for this value: raw, each line of 8 or more bytes of a many-line value, each string of a JSON value,
+ * and their base64 (three alignments, both alphabets), hex (both cases), percent-encoded, JSON- and shell-escaped
+ * forms (senv/forms.h). Before the first mask_feed only.
+ * Returns 1 when the value is not, or not in all its forms, looked for: it has under 4 bytes, or the patterns would
+ * pass MASK_MAX_PATTERN_BYTES (values in a process's environment, at most 128 KiB each, never do alone). */
 int mask_add(struct mask *m, const void *value, size_t len);
 
-/* mask_feed - take more input; what is certain is appended to out. mask_end - the rest. */
+/* mask_feed - take more input; what is certain is appended to out. mask_end - the rest; the stream may start anew. */
 void mask_feed(struct mask *m, const void *data, size_t len, struct buf *out);
 void mask_end(struct mask *m, struct buf *out);
 
