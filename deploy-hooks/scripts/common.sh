@@ -1,0 +1,163 @@
+# shellcheck shell=sh
+# What the other parts share: words to people, settings, state files, the lock. Sourced by `deploy`, which sets
+# slip (the state folder, .git/slipway), gitdir and here (the folder of these scripts).
+# A function that can fail sets `why` and returns 1 where the image is at fault, 2 where this box is.
+# shellcheck disable=SC2034,SC2154 # why, slip, here: shared with the other parts
+
+say() {
+	printf 'deploy: %s\n' "$*"
+	note "$*"
+}
+
+complain() {
+	printf 'deploy: %s\n' "$*" >&2
+	note "$*"
+}
+
+die() {
+	complain "$*"
+	exit 1
+}
+
+note() {
+	[ -d "$slip/log" ] || return 0
+	{ printf '%s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$*" >>"$slip/log/deploy.log"; } 2>/dev/null || :
+}
+
+now() { date +%s; }
+
+pause() { sleep 0.1 2>/dev/null || sleep 1; }
+
+short() { printf '%.10s' "$1"; }
+
+is_commit() {
+	case $1 in *[!0-9a-f]* | '') return 1 ;; esac
+	[ ${#1} = 40 ]
+}
+
+# For tests: kill -9 ourselves where an outage could.
+fault() {
+	[ "${SLIPWAY_FAULT-}" != "$1" ] || kill -9 $$
+}
+
+# Settings: name, default, what it may be (an extended regular expression), what it is. One row each; `install` takes
+# them as NAME=VALUE with the name in capitals (path: PATH_IN_REPO), keeps them in deploy.conf and shows them.
+settings() {
+	cat <<'END'
+driver|unix|[a-z0-9][a-z0-9-]*|what boots the image: a file in scripts/drivers
+path_in_repo|unix|[A-Za-z0-9_+-][A-Za-z0-9._+-]*(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*|the folder that holds `latest`
+listen|127.0.0.1:8080|[][0-9a-fA-F.:]+:[0-9]+|the address the site is served on
+probe|/|/[A-Za-z0-9._~/?&=%+-]*|the page that is asked for
+status|200|[1-5][0-9][0-9]|what it must answer
+contains||[ -~]*|text its answer must hold; empty: any
+probe_seconds|15|[1-9][0-9]{0,3}|how long a booted image may take until it answers so
+watch|5|[0-9]{1,4}|seconds a new image is watched before it is taken for good
+poll|5|[0-9]|[1-5][0-9]|minutes between two pulls by cron; 0: never
+arch|auto|auto|[a-z0-9_]+|of the images; auto: the box's own. Another one runs emulated, where binfmt does that
+keep|3|[1-9][0-9]?|images kept here besides the running one
+run_as|auto|auto|[a-z_][a-z0-9_-]*|the user images run as; auto: nobody when root deploys, else the deploying user
+END
+}
+
+# A row's fields; the pattern may hold bars, so it is what lies between the second and the last.
+setting_default() { settings | sed -n "s/^$1|\([^|]*\)|.*/\1/p"; }
+setting_pattern() { settings | sed -n "s/^$1|[^|]*|\(.*\)|[^|]*\$/\1/p"; }
+
+conf() {
+	value=$(sed -n "s/^$1=//p" "$slip/deploy.conf" 2>/dev/null | tail -n 1)
+	[ -n "$value" ] || value=$(setting_default "$1")
+	printf '%s' "$value"
+}
+
+sync_file() { sync "$@" 2>/dev/null || sync; }
+
+# write_state NAME: standard input becomes the state file, whole or not at all.
+write_state() {
+	temp=$slip/state/$1.new.$$
+	if { cat >"$temp" && sync_file "$temp" && mv -f "$temp" "$slip/state/$1"; } 2>/dev/null; then
+		sync_file "${temp%/*}"
+		return 0
+	fi
+	rm -f "$temp"
+	why="cannot write '$slip/state/$1' (is the disk full?)"
+	return 2
+}
+
+# state NAME KEY: the value of KEY in a state file, nothing where either is not there.
+state() { sed -n "s/^$2=//p" "$slip/state/$1" 2>/dev/null | head -n 1; }
+
+# remember WORD COMMIT TEXT: one line of the history. The same twice (a run that was killed and came back) is one.
+remember() {
+	last=$(tail -n 1 "$slip/state/history" 2>/dev/null | cut -d ' ' -f 2-)
+	[ "$last" != "$1 $2 $3" ] || return 0
+	{
+		tail -n 999 "$slip/state/history" 2>/dev/null
+		printf '%s %s %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$2" "$3"
+	} | write_state history
+}
+
+is_held() { [ -f "$slip/state/held/$1" ]; }
+
+# hold COMMIT REASON: it is not tried again until it is released.
+hold() {
+	reason=$(printf '%s' "$2" | head -n 1)
+	remember held "$1" "$reason" || return
+	printf 'commit=%s\nsince=%s\nreason=%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$reason" | write_state "held/$1"
+}
+
+# The lock: an flock where there is that program, else a folder with its owner's pid and start time in it.
+lock_take() {
+	deadline=$(($(now) + $1))
+	while ! lock_try; do
+		[ "$(now)" -lt "$deadline" ] || return 1
+		pause
+	done
+}
+
+lock_try() {
+	if [ "${SLIPWAY_LOCK-}" != folder ] && command -v flock >/dev/null 2>&1; then
+		exec 9>"$slip/lock" && flock -n 9
+		return
+	fi
+	lock_folder=$slip/lock.d
+	if mkdir "$lock_folder" 2>/dev/null; then
+		lock_name $$ >"$lock_folder/owner"
+		trap 'rm -rf "$lock_folder"' EXIT
+		trap 'exit 1' HUP INT TERM
+		return 0
+	fi
+	lock_is_stale || return 1
+	# One of those who see it stale may remove it, and looks again first: it may be another's by now.
+	find "$slip/lock.break" -mmin +1 -exec rmdir {} + 2>/dev/null
+	mkdir "$slip/lock.break" 2>/dev/null || return 1
+	! lock_is_stale || rm -rf "$lock_folder"
+	rmdir "$slip/lock.break"
+	return 1
+}
+
+lock_name() { printf '%s %s\n' "$1" "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20)"; }
+
+lock_is_stale() {
+	owner=$(cat "$lock_folder/owner" 2>/dev/null)
+	if [ -z "$owner" ]; then # being made, or its maker was killed before it could say who it is
+		[ -n "$(find "$lock_folder" -prune -mmin +1 2>/dev/null)" ]
+		return
+	fi
+	[ "$owner" != "$(lock_name "${owner%% *}")" ]
+}
+
+# The driver is a program of its own: it gets the settings in its environment and one verb.
+driver() {
+	env SLIPWAY="$slip" SCRIPTS="$here" LISTEN="$(conf listen)" RUN_AS="$(conf run_as)" \
+		"$here/drivers/$(conf driver).sh" "$@" 9>&-
+}
+
+box_arch() {
+	case $(uname -m) in
+	x86_64) echo amd64 ;;
+	aarch64) echo arm64 ;;
+	armv7* | armv8l) echo armhf ;;
+	i?86) echo i386 ;;
+	*) uname -m ;;
+	esac
+}

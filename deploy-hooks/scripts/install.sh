@@ -1,0 +1,180 @@
+# shellcheck shell=sh
+# `install` and `uninstall`: the hook, the poll, the settings and the installed scripts.
+# shellcheck disable=SC2154,SC2015 # shared variables; "a && b || c": c for either
+
+hook_text() {
+	cat <<'END'
+#!/bin/sh
+# slipway: deploys what the pull brought; written by `make install`, removed by `make uninstall`
+[ -z "${SLIPWAY_POLL-}" ] || exit 0
+deploy=$(git rev-parse --absolute-git-dir)/slipway/scripts/deploy
+[ ! -x "$deploy" ] || "$deploy" deploy hook || :
+END
+}
+
+needs() {
+	for tool in git bunzip2 curl awk sed od df; do
+		command -v $tool >/dev/null || die "'$tool' is not on this box"
+	done
+	command -v sha256sum >/dev/null || command -v openssl >/dev/null || die "neither 'sha256sum' nor 'openssl' is on this box"
+}
+
+# The settings: what is given now, else what was kept, else nothing (the default then holds, also a later one).
+conf_new() {
+	echo "# Settings of the deploy hooks; changed by 'make install NAME=VALUE'. What is not here has its default."
+	for name in $(settings | cut -d '|' -f 1); do
+		value=$(sed -n "s/^$name=//p" "$slip/deploy.conf" 2>/dev/null)
+		for pair in "$@"; do
+			[ "${pair%%=*}" != "$(echo "$name" | tr '[:lower:]' '[:upper:]')" ] || value=${pair#*=}
+		done
+		[ -n "$value" ] || continue
+		printf '%s\n' "$value" | grep -Eqx -e "$(setting_pattern "$name")" || die "$name cannot be '$value'"
+		[ "$(printf '%s' "$value" | wc -l)" = 0 ] || die "$name is one line"
+		printf '%s=%s\n' "$name" "$value"
+	done
+}
+
+# Into the state folder as a whole; a shell that still runs the old ones has read them already.
+scripts_copy() {
+	[ "$here" != "$slip/scripts" ] || return 0
+	rm -rf "$slip/scripts.new" "$slip/scripts.old"
+	mkdir "$slip/scripts.new" && cp -R "$here/." "$slip/scripts.new" && chmod -R u+rwX "$slip/scripts.new" &&
+		chmod +x "$slip/scripts.new/deploy" "$slip"/scripts.new/drivers/*.sh || die "cannot copy the scripts to '$slip'"
+	[ ! -e "$slip/scripts" ] || mv "$slip/scripts" "$slip/scripts.old"
+	mv "$slip/scripts.new" "$slip/scripts" || die "cannot write '$slip/scripts'"
+	rm -rf "$slip/scripts.old"
+}
+
+hook_path() {
+	hooks=$(git -C "${gitdir%/.git}" rev-parse --git-path hooks)
+	case $hooks in /*) ;; *) hooks=${gitdir%/.git}/$hooks ;; esac
+	printf '%s/post-merge' "$hooks"
+}
+
+hook_install() {
+	hook=$(hook_path)
+	if [ -e "$hook" ] && ! grep -q '^# slipway: ' "$hook"; then
+		if grep -q 'slipway/scripts/deploy' "$hook"; then return 0; fi
+		# shellcheck disable=SC2016 # to be pasted as it is
+		complain "'$hook' is not ours and stays as it is. To deploy on each pull, add this line to it:" \
+			'"$(git rev-parse --absolute-git-dir)/slipway/scripts/deploy" deploy hook || :'
+		return 0
+	fi
+	if [ ! -d "${hook%/*}" ]; then
+		mkdir -p "${hook%/*}" || die "cannot make '${hook%/*}'"
+		echo "hooks=${hook%/*}" >"$slip/made"
+	fi
+	hook_text >"$hook.new" && chmod 755 "$hook.new" && mv -f "$hook.new" "$hook" || die "cannot write '$hook'"
+	case $hook in "$gitdir"/*) ;; *) say "core.hooksPath: the hook is '$hook'; in other clones it does nothing" ;; esac
+	say "hook: $hook"
+}
+
+cron_mark() { printf '# slipway:%s' "$slip"; }
+
+# cron_merge [LINE]: the user's crontab without our line, and with LINE. Never anything else of it.
+cron_merge() {
+	old=$(crontab -l 2>"$slip/cron.said") || {
+		grep -qi 'no crontab for' "$slip/cron.said" || {
+			why="cannot read the crontab: $(head -n 1 "$slip/cron.said")"
+			rm -f "$slip/cron.said"
+			return 1
+		}
+		old=
+	}
+	rm -f "$slip/cron.said"
+	new=$({
+		[ -z "$old" ] || printf '%s\n' "$old" | awk -v mark="$(cron_mark)" '
+			substr($0, length($0) - length(mark) + 1) != mark'
+		[ -z "${1-}" ] || printf '%s\n' "$1"
+	})
+	[ "$new" != "$old" ] || return 0
+	if [ -z "$new" ]; then crontab -r; else printf '%s\n' "$new" | crontab -; fi || {
+		why="cannot change the crontab"
+		return 1
+	}
+}
+
+cron_install() {
+	if [ "$1" = no ] || [ "$(conf poll)" = 0 ]; then
+		say "no poll by cron (as asked): a pull by hand or by something else deploys"
+		! command -v crontab >/dev/null || cron_merge || complain "$why"
+		return 0
+	fi
+	command -v crontab >/dev/null || {
+		say "no poll: there is no crontab command; run '$slip/scripts/deploy poll' from something else"
+		return 0
+	}
+	case $slip in *[\'%]*)
+		complain "no poll: the clone's path holds a quote or a percent sign"
+		return 0
+		;;
+	esac
+	cron_merge "*/$(conf poll) * * * * '$slip/scripts/deploy' poll $(cron_mark)" || {
+		complain "no poll: $why"
+		return 0
+	}
+	say "poll: every $(conf poll) minutes, by cron"
+}
+
+given_check() {
+	for pair in "$@"; do
+		name=${pair%%=*}
+		case $pair in *=*) ;; *) die "'$pair' is not NAME=VALUE" ;; esac
+		[ "$name" = CRON ] || settings | cut -d '|' -f 1 | tr '[:lower:]' '[:upper:]' | grep -qx -e "$name" ||
+			die "there is no setting '$name'; 'deploy help' lists them"
+	done
+}
+
+cmd_install() {
+	given_check "$@"
+	needs
+	[ "$gitdir" = "${gitdir%/.git}/.git" ] && [ -d "$gitdir" ] && [ "$(conf_clone 2>/dev/null)" = "${gitdir%/.git}" ] ||
+		die "'$gitdir' is not the .git folder of an ordinary clone"
+	mkdir -p "$slip/state/held" "$slip/images" "$slip/log" "$slip/run" || die "cannot write '$slip'"
+	chmod 700 "$slip/run" "$slip/state"
+	lock_take 60 || die "another deploy is going on here"
+	[ ! -x "$slip/scripts/deploy" ] || before=$(conf driver)=$(conf listen)=$(conf run_as)
+	conf_new "$@" >"$slip/deploy.conf.new" || exit 1
+	driver_now=$(sed -n 's/^driver=//p' "$slip/deploy.conf.new")
+	[ -x "$here/drivers/${driver_now:-unix}.sh" ] || die "there is no driver '$driver_now' in scripts/drivers"
+	install_settings
+	scripts_copy
+	cron=yes
+	for pair in "$@"; do [ "$pair" != CRON=no ] || cron=no; done
+	here=$slip/scripts
+	said=$(driver check 2>&1) || die "$said"
+	hook_install
+	cron_install $cron
+	say "installed: $(conf driver), $(conf path_in_repo)/latest, http://$(conf listen)$(conf probe)"
+	cd "$slip" || exit 1
+	cmd_deploy install
+}
+
+# Another address, driver or user: what runs was started with the old ones and is started again with the new.
+install_settings() {
+	after=$(
+		mv "$slip/deploy.conf" "$slip/deploy.conf.old" 2>/dev/null
+		cp "$slip/deploy.conf.new" "$slip/deploy.conf"
+		echo "$(conf driver)=$(conf listen)=$(conf run_as)"
+		[ ! -e "$slip/deploy.conf.old" ] || mv "$slip/deploy.conf.old" "$slip/deploy.conf"
+	)
+	if [ -n "${before-}" ] && [ "$before" != "$after" ] && driver running >/dev/null 2>&1; then
+		say "the settings of the running image change: it is started again"
+		driver stop
+	fi
+	sync_file "$slip/deploy.conf.new"
+	mv -f "$slip/deploy.conf.new" "$slip/deploy.conf" || die "cannot write '$slip/deploy.conf'"
+}
+
+cmd_uninstall() {
+	if driver running >/dev/null 2>&1; then say "the site is stopped"; fi
+	said=$(driver stop 2>&1) || complain "$said"
+	if command -v crontab >/dev/null; then cron_merge || complain "$why"; fi
+	hook=$(hook_path)
+	if [ -f "$hook" ] && grep -q '^# slipway: ' "$hook"; then rm -f "$hook"; fi
+	made=$(sed -n 's/^hooks=//p' "$slip/made" 2>/dev/null)
+	[ -z "$made" ] || rmdir "$made" 2>/dev/null
+	cd "$gitdir" || exit 1
+	rm -rf "$slip"
+	echo "deploy: removed: hook, poll, settings, images, logs"
+}
