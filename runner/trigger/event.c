@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/buf.h"
 #include "lib/err.h"
 
 enum { MAX_REPO_PART = 100, MAX_REF = 500 };
@@ -167,6 +168,26 @@ static size_t utf8_length(const unsigned char *s)
 		code = code << 6 | (s[i] & 0x3f);
 	}
 	return code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : n;
+}
+
+char *event_text(const char *s, size_t max)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(max + 4);
+
+	if (!s) return NULL;
+	while (*s && b.len < max) {
+		size_t n = utf8_length((const unsigned char *)s);
+		int control = (unsigned char)*s < ' ' && *s != '\t' && *s != '\n';
+
+		if (n && b.len + n > max) break;
+		if (n && !control && *s != 0x7f)
+			buf_add(&b, s, n);
+		else if (!n && b.len + 3 <= max)
+			buf_adds(&b, "\xef\xbf\xbd");
+		s += n ? n : 1;
+	}
+	while (b.len && strchr(" \t\n", b.data[b.len - 1])) b.data[--b.len] = '\0';
+	return buf_steal(&b);
 }
 
 static int ref_part_ok(const char *s, size_t len)

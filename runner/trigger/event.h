@@ -1,6 +1,8 @@
 #ifndef RUNNER_TRIGGER_EVENT_H
 #define RUNNER_TRIGGER_EVENT_H
 
+#include <stddef.h>
+
 /* What happened to a repository, whoever told us: the first struct of the flow (trigger → store → plan → …).
  * All strings are owned; NULL where a source has nothing to say. */
 
@@ -64,6 +66,11 @@ int event_repo_ok(const char *repo);
 int event_commit_ok(const char *commit);
 int event_ref_ok(const char *ref);
 int event_commit_is_zero(const char *commit); /* 40 zeros: git's word for "none" */
+
+/* event_text - a copy of what somebody wrote, fit for rows and JSON: valid UTF-8 (what is not becomes U+FFFD), no
+ * control characters but tab and newline, no white space at its end, cut at `max` bytes. NULL stays NULL. */
+char *event_text(const char *s, size_t max);
+enum { EVENT_MESSAGE_MAX = 32768, EVENT_NAME_MAX = 200 };
 
 /* event_set_ref - ref, branch and tag from a full name that passed event_ref_ok(). */
 void event_set_ref(struct event *ev, const char *ref);

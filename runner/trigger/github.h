@@ -1,0 +1,29 @@
+#ifndef RUNNER_TRIGGER_GITHUB_H
+#define RUNNER_TRIGGER_GITHUB_H
+
+#include <stddef.h>
+
+#include "lib/err.h"
+#include "lib/secret.h"
+#include "runner/trigger/event.h"
+
+/* GitHub's webhooks. src: docs.github.com, "Validating webhook deliveries", "Webhook events and payloads" */
+
+/* github_signature_ok - 1: header is "sha256=" and the HMAC-SHA256 of the raw body under this secret, in 64 lower-case
+ * hex digits. Compared in constant time. A NULL header, an empty secret or any other form: 0. */
+int github_signature_ok(const struct secret *secret, const void *body, size_t len, const char *header);
+
+/* github_parse - a delivery, its signature verified before, to an event.
+ *  in   event     X-GitHub-Event; delivery  X-GitHub-Delivery
+ *       body      JSON, or "payload=" and JSON as a form has it (the other content type a webhook can be set to)
+ *  out  ev_r      source github. push: commit is what the ref names now, for an annotated tag the commit behind it.
+ *                 pull_request: ref is refs/pull/N/merge, which GitHub keeps at the merge with the base branch;
+ *                 commit is the head's, because merge_commit_sha is null or stale until GitHub has made the merge:
+ *                 what is checked out is what the ref names when it is fetched. `repo` is NULL for a ping of an
+ *                 organisation's webhook.
+ *  ret  1: an event of a kind that builds nothing here; ev_r untouched
+ *  err  ERR_INPUT  what is missing or wrong in it */
+int github_parse(const char *event, const char *delivery, const void *body, size_t len, struct event *ev_r,
+		 struct err *e) MUST_USE;
+
+#endif
