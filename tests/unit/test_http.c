@@ -1,0 +1,622 @@
+/* The HTTP server and the webhook over real sockets: the server runs in a process of its own, the tests are its
+ * clients and speak bytes. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+#include "lib/fs.h"
+#include "lib/secret.h"
+#include "runner/web/github_hook.h"
+
+static struct {
+	char *dir, *db;
+	int port;
+	pid_t server;
+} t;
+
+/* --- the server --- */
+
+static void echo(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	const char *agent = http_header(r, "x-agent"), *q = http_query(r, "q");
+
+	(void)arg;
+	http_answer_json(a, 200,
+			 json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:I}", "method", r->method, "path", r->path, "one",
+				   r->param[0], "agent", agent, "q", q, "bytes", (json_int_t)r->body_len));
+	vec_add(&a->headers, "X-Extra");
+	vec_add(&a->headers, "yes");
+}
+
+static void raw(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	(void)arg;
+	a->status = 200;
+	a->type = "application/octet-stream";
+	buf_add(&a->body, r->body, r->body_len);
+}
+
+static void no_answer(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	(void)r, (void)a, (void)arg;
+}
+
+static void hook(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	struct github_delivery d = {.event = http_header(r, "X-GitHub-Event"),
+				    .delivery = http_header(r, "X-GitHub-Delivery"),
+				    .signature = http_header(r, "X-Hub-Signature-256"),
+				    .body = r->body,
+				    .len = r->body_len};
+	struct err e;
+	int stored;
+
+	(void)!github_hook(arg, t.dir, &d, 1000, a, &stored, &e);
+}
+
+static const struct http_route routes[] = {
+	{"GET", "/echo", echo}, {"POST", "/echo", echo},      {"GET", "/one/:id/end", echo},  {"GET", "/rest/*", echo},
+	{"PUT", "/raw", raw},   {"GET", "/empty", no_answer}, {"POST", "/hook/github", hook},
+};
+
+static void stop(int sig, void *arg)
+{
+	(void)sig;
+	loop_stop(arg);
+}
+
+static void serve(int report)
+{
+	struct loop *l = loop_new();
+	struct store *s;
+	struct http *h;
+	struct err e;
+	int port;
+
+	if (store_open(t.db, &s, &e) || loop_signal(l, SIGTERM, stop, l, &e) ||
+	    http_start(l, "127.0.0.1", 0, routes, ARRAY_LEN(routes), s, &h, &e)) {
+		fprintf(stderr, "%s\n", e.text);
+		exit(1);
+	}
+	port = http_port(h);
+	if (write(report, &port, sizeof(port)) != sizeof(port)) exit(1);
+	close(report);
+	if (loop_run(l, &e)) exit(1);
+	http_stop(&h);
+	store_close(&s);
+	loop_free(&l);
+	free(t.dir);
+	free(t.db);
+	exit(0);
+}
+
+static void set_secret(const char *name, const char *secret)
+{
+	struct store *s;
+	struct err e;
+	int64_t id;
+	char *path;
+
+	assert_int_equal(store_open(t.db, &s, &e), 0);
+	assert_int_equal(store_repo_add(s, name, "/srv/x.git", 1, &id, &e), 0);
+	store_close(&s);
+	path = xasprintf("%s/%lld", t.dir, (long long)id);
+	assert_int_equal(mkdir(path, 0700), 0);
+	free(path);
+	path = xasprintf("%s/%lld/hook-secret", t.dir, (long long)id);
+	assert_int_equal(fs_write_file(path, secret, strlen(secret), 0600, &e), 0);
+	free(path);
+}
+
+static int start(void **state)
+{
+	struct store *s;
+	struct err e;
+	int p[2];
+
+	(void)state;
+	if (fs_temp_dir("/tmp", "test_http.", &t.dir, &e)) return -1;
+	t.db = xasprintf("%s/slipway.db", t.dir);
+	if (store_open(t.db, &s, &e)) return -1;
+	store_close(&s);
+	if (pipe(p)) return -1;
+	t.server = fork();
+	if (t.server == 0) {
+		close(p[0]);
+		serve(p[1]);
+	}
+	close(p[1]);
+	if (read(p[0], &t.port, sizeof(t.port)) != sizeof(t.port)) return -1;
+	close(p[0]);
+	return 0;
+}
+
+static int finish(void **state)
+{
+	struct err e;
+	int ws;
+
+	(void)state;
+	kill(t.server, SIGTERM);
+	if (waitpid(t.server, &ws, 0) != t.server || !WIFEXITED(ws) || WEXITSTATUS(ws)) return -1;
+	if (fs_remove_tree(t.dir, &e)) return -1;
+	free(t.dir);
+	free(t.db);
+	return 0;
+}
+
+/* --- a client --- */
+
+static int dial(void)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)t.port)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	return fd;
+}
+
+/* Sends all, reads until the server closes. What comes back before all is sent is read too. */
+static void talk(const void *data, size_t len, struct buf *reply)
+{
+	int fd = dial();
+	const char *p = data;
+	int64_t end = clock_mono_ms() + 20000;
+
+	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	for (;;) {
+		struct pollfd pf = {fd, (short)(POLLIN | (len ? POLLOUT : 0)), 0};
+		char in[65536];
+		ssize_t n;
+
+		if (clock_mono_ms() > end) fail_msg("no answer: '%.300s'", buf_str(reply));
+		poll(&pf, 1, 1000);
+		if (pf.revents & POLLOUT && len) {
+			n = send(fd, p, len, MSG_NOSIGNAL);
+			if (n > 0) {
+				p += n;
+				len -= (size_t)n;
+			} else if (errno != EAGAIN) {
+				len = 0;
+			}
+		}
+		if (!(pf.revents & (POLLIN | POLLHUP | POLLERR))) continue;
+		n = recv(fd, in, sizeof(in), 0);
+		if (n > 0)
+			buf_add(reply, in, (size_t)n);
+		else if (n == 0 || errno != EAGAIN)
+			break;
+	}
+	close(fd);
+}
+
+struct reply {
+	int status;
+	struct buf raw;
+	const char *body;
+};
+
+static void reply_release(struct reply *r)
+{
+	buf_release(&r->raw);
+}
+
+static void ask(const void *data, size_t len, struct reply *r)
+{
+	*r = (struct reply){.raw = BUF_INIT(64 << 20)};
+	talk(data, len, &r->raw);
+	if (r->raw.len < 12 || memcmp(r->raw.data, "HTTP/1.1 ", 9)) fail_msg("no HTTP: '%s'", buf_str(&r->raw));
+	r->status = (int)strtol(r->raw.data + 9, NULL, 10);
+	r->body = strstr(r->raw.data, "\r\n\r\n");
+	assert_non_null(r->body);
+	r->body += 4;
+}
+
+static void ask_text(const char *text, struct reply *r)
+{
+	ask(text, strlen(text), r);
+}
+
+static void expect(const char *request, int status, const char *part)
+{
+	struct reply r;
+
+	ask_text(request, &r);
+	if (r.status != status || !strstr(r.raw.data, part))
+		fail_msg("%s gave %s, wanted %d and '%s'", request, r.raw.data, status, part);
+	reply_release(&r);
+}
+
+#define HEAD(line) line " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+
+/* --- the server's own answers --- */
+
+static void test_routes(void **state)
+{
+	(void)state;
+	expect(HEAD("GET /echo?q=a%20b") "X-Agent: me\r\n\r\n", 200,
+	       "{\"agent\":\"me\",\"bytes\":0,\"method\":\"GET\",\"path\":\"/echo\",\"q\":\"a b\"}\n");
+	expect(HEAD("GET /one/7/end") "\r\n", 200, "\"one\":\"7\"");
+	expect(HEAD("GET /rest/a/b") "\r\n", 200, "\"one\":\"a/b\"");
+	expect(HEAD("GET /rest/") "\r\n", 200, "\"one\":\"\"");
+	expect(HEAD("GET /echo") "\r\n", 200, "X-Extra: yes\r\n");
+	expect(HEAD("GET /echo") "\r\n", 200, "Content-Type: application/json\r\n");
+	expect(HEAD("GET /echo") "\r\n", 200, "X-Content-Type-Options: nosniff\r\n");
+	expect(HEAD("POST /echo") "Content-Length: 3\r\n\r\nabc", 200, "\"bytes\":3");
+	expect(HEAD("GET /empty") "\r\n", 500, "");
+}
+
+static void test_head_has_no_body(void **state)
+{
+	struct reply r;
+
+	(void)state;
+	ask_text(HEAD("HEAD /echo") "\r\n", &r);
+	assert_int_equal(r.status, 200);
+	assert_string_equal(r.body, "");
+	reply_release(&r);
+}
+
+static void test_unknown_paths_and_methods(void **state)
+{
+	static const char none[] = "{\"error\":{\"kind\":\"missing\",\"message\":\"no such path\"}}\n";
+
+	(void)state;
+	expect(HEAD("GET /") "\r\n", 404, none);
+	expect(HEAD("GET /echo/") "\r\n", 404, none);
+	expect(HEAD("GET /one//end") "\r\n", 404, none);
+	expect(HEAD("GET /one/7/end/more") "\r\n", 404, none);
+	expect(HEAD("GET /one/7") "\r\n", 404, none);
+	expect(HEAD("POST /nowhere") "Content-Length: 0\r\n\r\n", 404, none);
+	expect(HEAD("DELETE /echo") "\r\n", 405, "Allow: GET, POST\r\n");
+	expect(HEAD("GET /hook/github") "\r\n", 405,
+	       "{\"error\":{\"kind\":\"input\",\"message\":\"this path has no such method\"}}");
+	expect(HEAD("GET /hook/github") "\r\n", 405, "Allow: POST\r\n");
+}
+
+static void test_body_comes_back_as_it_was(void **state)
+{
+	const size_t len = 3 << 20;
+	struct buf request = BUF_INIT(64 << 20);
+	struct reply r;
+
+	(void)state;
+	buf_addf(&request, HEAD("PUT /raw") "Content-Length: %zu\r\n\r\n", len);
+	for (size_t i = 0; i < len; i++) buf_addch(&request, (char)(i * 7 + i / 255));
+	ask(request.data, request.len, &r);
+	assert_int_equal(r.status, 200);
+	assert_int_equal(r.raw.len - (size_t)(r.body - r.raw.data), len);
+	assert_memory_equal(r.body, request.data + request.len - len, len);
+	reply_release(&r);
+	buf_release(&request);
+}
+
+static void test_bodies_in_chunks(void **state)
+{
+	(void)state;
+	expect(HEAD("POST /echo") "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200,
+	       "\"bytes\":5");
+}
+
+static void test_announced_large_body_is_refused_unread(void **state)
+{
+	static const char too_large[] =
+		"{\"error\":{\"kind\":\"input\",\"message\":\"the body is larger than 25 MB\"}}";
+
+	(void)state;
+	expect(HEAD("POST /echo") "Content-Length: 26214401\r\n\r\n", 413, too_large);
+	expect(HEAD("POST /echo") "Content-Length: 9223372036854775807\r\n\r\n", 413, too_large);
+	expect(HEAD("POST /echo") "Content-Length: 26214401\r\nExpect: 100-continue\r\n\r\n", 413, too_large);
+}
+
+/* A peer that does not wait for the answer still gets to read it. */
+static void test_announced_large_body_that_is_sent_anyway(void **state)
+{
+	const size_t len = HTTP_MAX_BODY + 1;
+	struct buf request = BUF_INIT(64 << 20);
+	struct reply r;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		buf_clear(&request);
+		buf_addf(&request, HEAD("POST /echo") "Content-Length: %zu\r\n\r\n", len);
+		memset(buf_reserve(&request, len), 'x', len);
+		request.len += len;
+		request.data[request.len] = '\0';
+		ask(request.data, request.len, &r);
+		assert_int_equal(r.status, 413);
+		reply_release(&r);
+	}
+	buf_release(&request);
+}
+
+static void test_largest_body(void **state)
+{
+	struct buf request = BUF_INIT(64 << 20);
+	struct reply r;
+
+	(void)state;
+	buf_addf(&request, HEAD("POST /echo") "Content-Length: %d\r\n\r\n", HTTP_MAX_BODY);
+	memset(buf_reserve(&request, HTTP_MAX_BODY), 'x', HTTP_MAX_BODY);
+	request.len += HTTP_MAX_BODY;
+	request.data[request.len] = '\0';
+	ask(request.data, request.len, &r);
+	assert_int_equal(r.status, 200);
+	assert_non_null(strstr(r.body, "\"bytes\":26214400"));
+	reply_release(&r);
+	buf_release(&request);
+}
+
+static void test_large_body_in_chunks_is_refused(void **state)
+{
+	struct buf request = BUF_INIT(64 << 20);
+	struct reply r;
+
+	(void)state;
+	buf_adds(&request, HEAD("POST /echo") "Transfer-Encoding: chunked\r\n\r\n");
+	for (int i = 0; i < 26; i++) {
+		buf_adds(&request, "100000\r\n");
+		memset(buf_reserve(&request, 1 << 20), 'x', 1 << 20);
+		request.len += 1 << 20;
+		request.data[request.len] = '\0';
+		buf_adds(&request, "\r\n");
+	}
+	buf_adds(&request, "0\r\n\r\n");
+	ask(request.data, request.len, &r);
+	assert_int_equal(r.status, 413);
+	reply_release(&r);
+	buf_release(&request);
+}
+
+/* Eight peers send the largest body but for its last byte: a ninth is asked to come later, and when the others have
+ * gone there is room again. */
+static void test_bodies_have_a_common_ceiling(void **state)
+{
+	const size_t part = HTTP_MAX_BODY - 1;
+	char *filler = xmalloc(part), head[200];
+	int fds[8];
+	int64_t end;
+	struct reply r;
+
+	(void)state;
+	memset(filler, 'x', part);
+	snprintf(head, sizeof(head), HEAD("POST /echo") "Content-Length: %d\r\n\r\n", HTTP_MAX_BODY);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		fds[i] = dial();
+		assert_int_equal(send(fds[i], head, strlen(head), MSG_NOSIGNAL), strlen(head));
+		for (size_t at = 0; at < part;) {
+			ssize_t n = send(fds[i], filler + at, part - at, MSG_NOSIGNAL);
+
+			assert_true(n > 0);
+			at += (size_t)n;
+		}
+	}
+	/* the last bytes sent may still be on their way */
+	for (end = clock_mono_ms() + 10000;;) {
+		snprintf(head, sizeof(head), HEAD("POST /echo") "Content-Length: %d\r\n\r\n", HTTP_MAX_BODY);
+		ask_text(head, &r);
+		if (r.status == 503 || clock_mono_ms() > end) break;
+		reply_release(&r);
+	}
+	assert_int_equal(r.status, 503);
+	assert_non_null(strstr(r.raw.data, "Retry-After: 5"));
+	reply_release(&r);
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) close(fds[i]);
+	for (end = clock_mono_ms() + 10000;;) {
+		ask_text(HEAD("POST /echo") "Content-Length: 3\r\n\r\nabc", &r);
+		if (r.status == 200 || clock_mono_ms() > end) break;
+		reply_release(&r);
+	}
+	assert_int_equal(r.status, 200);
+	reply_release(&r);
+	free(filler);
+}
+
+static void test_garbage_does_not_end_the_server(void **state)
+{
+	static const char *const garbage[] = {"\x16\x03\x01\x02",
+					      "GET\r\n\r\n",
+					      "GET / HTTP/1.1\r\n\r\n",
+					      "\r\n\r\n\r\n",
+					      HEAD("POST /echo") "Content-Length: -1\r\n\r\n",
+					      HEAD("POST /echo") "Content-Length: abc\r\n\r\n",
+					      HEAD("POST /echo") "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+					      HEAD("GET /%00%ff%zz") "\r\n"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(garbage); i++) {
+		int fd = dial();
+
+		assert_int_equal(send(fd, garbage[i], strlen(garbage[i]), MSG_NOSIGNAL), strlen(garbage[i]));
+		close(fd);
+	}
+	expect(HEAD("GET /echo") "\r\n", 200, "/echo");
+}
+
+static void test_addresses_that_cannot_be_served(void **state)
+{
+	struct loop *l = loop_new();
+	struct http *h;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(http_start(l, "127.0.0.1", t.port, routes, 1, NULL, &h, &e), -1);
+	assert_int_equal(e.kind, ERR_BUSY);
+	assert_non_null(strstr(e.text, "cannot bind"));
+	assert_int_equal(http_start(l, "127.0.0.1", 65536, routes, 1, NULL, &h, &e), -1);
+	assert_int_equal(e.kind, ERR_INPUT);
+	assert_int_equal(http_start(l, "not an address", 0, routes, 1, NULL, &h, &e), -1);
+	assert_int_equal(e.kind, ERR_INPUT);
+	assert_int_equal(http_start(l, "127.0.0.1", 0, routes, 1, NULL, &h, &e), 0);
+	assert_int_equal(strncmp(http_address(h), "127.0.0.1:", 10), 0);
+	assert_int_equal(strtol(http_address(h) + 10, NULL, 10), http_port(h));
+	http_stop(&h);
+	assert_null(h);
+	loop_free(&l);
+}
+
+/* --- the webhook --- */
+
+#define PUSH(repo)                                                                                                     \
+	"{\"ref\":\"refs/heads/main\",\"before\":null,\"after\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","         \
+	"\"repository\":{\"full_name\":\"" repo "\"}}"
+
+static void sign(const char *secret, const char *body, size_t len, char hex_r[65])
+{
+	crypto_auth_hmacsha256_state st;
+	unsigned char mac[32];
+
+	crypto_auth_hmacsha256_init(&st, (const unsigned char *)secret, strlen(secret));
+	crypto_auth_hmacsha256_update(&st, (const unsigned char *)body, len);
+	crypto_auth_hmacsha256_final(&st, mac);
+	sodium_bin2hex(hex_r, 65, mac, sizeof(mac));
+}
+
+/* secret NULL: no signature at all; event, delivery NULL: no such header */
+static void deliver(const char *secret, const char *event, const char *delivery, const char *body, int status,
+		    const char *part)
+{
+	struct buf request = BUF_INIT(64 << 20);
+	char hex[65];
+
+	buf_addf(&request, HEAD("POST /hook/github") "Content-Length: %zu\r\n", strlen(body));
+	if (secret) {
+		sign(secret, body, strlen(body), hex);
+		buf_addf(&request, "X-Hub-Signature-256: sha256=%s\r\n", hex);
+	}
+	if (event) buf_addf(&request, "X-GitHub-Event: %s\r\n", event);
+	if (delivery) buf_addf(&request, "X-GitHub-Delivery: %s\r\n", delivery);
+	buf_addf(&request, "\r\n%s", body);
+	expect(buf_str(&request), status, part);
+	buf_release(&request);
+}
+
+static size_t events_stored(void)
+{
+	struct event_row r;
+	struct store *s;
+	struct err e;
+	int64_t last = 0;
+	size_t n = 0;
+
+	assert_int_equal(store_open(t.db, &s, &e), 0);
+	for (; !store_event_next_new(s, last, &r, &e); n++) {
+		last = r.id;
+		event_row_release(&r);
+	}
+	store_close(&s);
+	return n;
+}
+
+static const char denied[] = "{\"error\":{\"kind\":\"denied\",\"message\":\"the signature X-Hub-Signature-256 is "
+			     "missing or wrong\"}}\n";
+
+static void test_deliveries(void **state)
+{
+	(void)state;
+	deliver("s", "push", "d0", PUSH("me/site"), 401, denied); /* no repositories at all */
+	set_secret("me/site", "one secret\n");
+	set_secret("me/two", "another");
+	deliver(NULL, "push", "d1", PUSH("me/site"), 401, denied);
+	deliver("wrong", "push", "d1", PUSH("me/site"), 401, denied);
+	deliver("", "push", "d1", PUSH("me/site"), 401, denied);
+	deliver("one secret\n", "push", "d1", PUSH("me/site"), 401, denied);
+	deliver("another", "push", "d1", PUSH("me/site"), 401, denied); /* signed, but by another repository */
+	deliver("wrong", "push", NULL, "{", 401, denied);               /* unsigned: not looked at */
+	deliver("one secret", "push", "d1", PUSH("no/one"), 404, "no repository 'no/one'");
+	deliver("one secret", "push", "d1", "{", 400, "\"kind\":\"input\",\"message\":\"delivery:1:");
+	deliver("one secret", "push", "d1", "{}", 400, "'repository.full_name' is missing");
+	deliver("one secret", NULL, "d1", PUSH("me/site"), 400, "X-GitHub-Event is missing");
+	deliver("one secret", "push", NULL, PUSH("me/site"), 400, "X-GitHub-Delivery is missing");
+	deliver("one secret", "watch", "d1", PUSH("me/site"), 202, "{\"ignored\":\"watch\"}");
+	assert_int_equal(events_stored(), 0);
+	deliver("one secret", "push", "d1", PUSH("me/site"), 202, "{\"duplicate\":false,\"event\":1}");
+	assert_int_equal(events_stored(), 1);
+	deliver("one secret", "push", "d1", PUSH("me/site"), 202, "{\"duplicate\":true,\"event\":1}");
+	assert_int_equal(events_stored(), 1);
+	deliver("another", "push", "d1", PUSH("me/two"), 202, "\"duplicate\":false");
+	deliver("one secret", "ping", "d2", PUSH("me/site"), 200, "\"duplicate\":false");
+	assert_int_equal(events_stored(), 3);
+}
+
+static void test_large_delivery_is_refused_before_its_signature(void **state)
+{
+	size_t before = events_stored();
+
+	(void)state;
+	expect(HEAD("POST /hook/github") "Content-Length: 26214401\r\n\r\n", 413, "larger than 25 MB");
+	assert_int_equal(events_stored(), before);
+}
+
+static void test_patterns(void **state)
+{
+	static const struct {
+		const char *pattern, *path, *first, *second;
+	} fit[] = {{"/a/:x/b/:y", "/a/1/b/2", "1", "2"},
+		   {"/:x", "/a", "a", NULL},
+		   {"/", "/", NULL, NULL},
+		   {"/f/*", "/f/a/b", "a/b", NULL},
+		   {"/:x/*", "/a/", "a", ""}};
+	static const char *const unfit[][2] = {{"/a", "/a/"},         {"/a/:x", "/a/"}, {"/a/:x", "/a/b/c"},
+					       {"/a/:x/b", "/a/x/c"}, {"/a", "/b"},     {"/a/*", "/a"},
+					       {"/a/:x/b", "/a/x"},   {"/aa", "/a"}};
+	const char *param[HTTP_MAX_PARAMS];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(fit); i++) {
+		char *copy = xstrdup(fit[i].path);
+
+		assert_int_equal(http_route_match(fit[i].pattern, copy, param), 1);
+		if (fit[i].first) assert_string_equal(param[0], fit[i].first);
+		if (fit[i].second) assert_string_equal(param[1], fit[i].second);
+		if (!fit[i].first) assert_null(param[0]);
+		free(copy);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(unfit); i++) {
+		char *copy = xstrdup(unfit[i][1]);
+
+		if (http_route_match(unfit[i][0], copy, param)) fail_msg("'%s' fits '%s'", unfit[i][1], unfit[i][0]);
+		free(copy);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_patterns),
+		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_head_has_no_body),
+		cmocka_unit_test(test_unknown_paths_and_methods),
+		cmocka_unit_test(test_body_comes_back_as_it_was),
+		cmocka_unit_test(test_bodies_in_chunks),
+		cmocka_unit_test(test_announced_large_body_is_refused_unread),
+		cmocka_unit_test(test_announced_large_body_that_is_sent_anyway),
+		cmocka_unit_test(test_largest_body),
+		cmocka_unit_test(test_large_body_in_chunks_is_refused),
+		cmocka_unit_test(test_bodies_have_a_common_ceiling),
+		cmocka_unit_test(test_garbage_does_not_end_the_server),
+		cmocka_unit_test(test_addresses_that_cannot_be_served),
+		cmocka_unit_test(test_deliveries),
+		cmocka_unit_test(test_large_delivery_is_refused_before_its_signature),
+	};
+
+	secret_setup();
+	return cmocka_run_group_tests(tests, start, finish);
+}
