@@ -14,6 +14,9 @@ struct command {
 };
 
 static const struct command commands[] = {
+	{"image", cmd_image, "[--arch ARCH] [--packages A,B] [--find] NAME",
+	 "make an image, or find it made, and say where it is"},
+	{"unpack", cmd_unpack, NULL, NULL},
 	{NULL, NULL, NULL, NULL},
 };
 

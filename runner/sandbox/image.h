@@ -30,6 +30,10 @@ typedef void image_progress_fn(void *arg, const char *line, int percent);
 int image_ensure(const char *cache, const char *name, const char *arch, const struct vec *packages,
 		 image_progress_fn *progress, void *arg, struct image *image_r, struct err *e) MUST_USE;
 
+/* image_find - image_ensure() that makes nothing: 1 where it is not made yet. */
+int image_find(const char *cache, const char *name, const char *arch, const struct vec *packages, struct image *image_r,
+	       struct err *e) MUST_USE;
+
 /* This box's arch in Debian's words: "amd64", "arm64". Static. */
 const char *image_host_arch(void);
 
