@@ -8,6 +8,7 @@
 int cmd_fail(const char *command, const char *text); /* prints "runner COMMAND: TEXT", returns 1 */
 int cmd_usage(const char *command);                  /* prints that command's usage line, returns 2 */
 
+int cmd_doctor(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);
 

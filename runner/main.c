@@ -14,6 +14,7 @@ struct command {
 };
 
 static const struct command commands[] = {
+	{"doctor", cmd_doctor, "[--fix]", "say what this host lacks for containers, and mend it"},
 	{"image", cmd_image, "[--arch ARCH] [--packages A,B] [--find] NAME",
 	 "make an image, or find it made, and say where it is"},
 	{"unpack", cmd_unpack, NULL, NULL},
