@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -159,6 +160,9 @@ static _Noreturn void hold(int up, int down)
 {
 	int failed = unshare(CLONE_NEWUSER) ? errno : 0;
 	char end;
+
+	/* newuidmap, and we who open its namespace, want /proc/PID to be the user's; not so while core dumps are off */
+	prctl(PR_SET_DUMPABLE, 1);
 
 	if (write(up, &failed, sizeof(failed)) != sizeof(failed)) _exit(1);
 	while (read(down, &end, 1) < 0 && errno == EINTR) {}
