@@ -11,5 +11,8 @@ int cmd_usage(const char *command);                  /* prints that command's us
 int cmd_doctor(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_unpack(int argc, char **argv);
+int cmd_repo(int argc, char **argv);
+int cmd_hook(int argc, char **argv);
+int cmd_trigger(int argc, char **argv);
 
 #endif

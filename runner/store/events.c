@@ -164,6 +164,17 @@ int store_event_close(struct store *s, int64_t id, enum event_state to, const ch
 	return changed ? db_commit(&tx, e) : explain_event(s, id, e);
 }
 
+int store_event_describe(struct store *s, int64_t id, const char *message, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+
+	if (db_begin(s->db, &tx, e)) return -1;
+	if (db_run(s->db, "UPDATE events SET message = $1 WHERE id = $2 AND message IS NULL",
+		   DB_ARGS(db_text(message), db_int(id)), NULL, e))
+		return -1;
+	return db_commit(&tx, e);
+}
+
 int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e)
 {
 	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;

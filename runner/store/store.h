@@ -86,6 +86,8 @@ int store_event_get(struct store *s, int64_t id, struct event_row *r, struct err
 int store_event_next_new(struct store *s, int64_t after, struct event_row *r, struct err *e) MUST_USE;
 int store_event_begin(struct store *s, int64_t id, struct err *e) MUST_USE; /* attempts + 1 */
 int store_event_close(struct store *s, int64_t id, enum event_state to, const char *reason, struct err *e) MUST_USE;
+/* The message of an event that came without one, found later; one that has its message keeps it. */
+int store_event_describe(struct store *s, int64_t id, const char *message, struct err *e) MUST_USE;
 /* Newest commit that any event told us of for this repository and ref; 1: none. Caller frees. */
 int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e) MUST_USE;
 

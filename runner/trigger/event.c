@@ -2,6 +2,7 @@
 #include "runner/trigger/event.h"
 
 #include <ctype.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -168,6 +169,15 @@ static size_t utf8_length(const unsigned char *s)
 		code = code << 6 | (s[i] & 0x3f);
 	}
 	return code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : n;
+}
+
+char *event_new_delivery(void)
+{
+	unsigned char random[12];
+	char hex[2 * sizeof(random) + 1];
+
+	randombytes_buf(random, sizeof(random));
+	return xstrdup(sodium_bin2hex(hex, sizeof(hex), random, sizeof(random)));
 }
 
 char *event_text(const char *s, size_t max)

@@ -67,6 +67,9 @@ int event_commit_ok(const char *commit);
 int event_ref_ok(const char *ref);
 int event_commit_is_zero(const char *commit); /* 40 zeros: git's word for "none" */
 
+/* A delivery id for an event that nobody numbered: 24 random hex digits. The caller frees. */
+char *event_new_delivery(void);
+
 /* event_text - a copy of what somebody wrote, fit for rows and JSON: valid UTF-8 (what is not becomes U+FFFD), no
  * control characters but tab and newline, no white space at its end, cut at `max` bytes. NULL stays NULL. */
 char *event_text(const char *s, size_t max);

@@ -335,6 +335,22 @@ static void test_new_events_come_in_order(void **state)
 	fails(store_event_begin(f->other, 99, &f->e), ERR_MISSING, "no event 99");
 }
 
+static void test_message_found_later(void **state)
+{
+	struct fixture *f = *state;
+	struct event ev = push_of("d1", commit_a);
+	struct event_row r;
+	int64_t id;
+
+	ev.message = NULL;
+	ok(store_event_add(f->s, &ev, 1, &id, &f->e));
+	ok(store_event_describe(f->s, id, "first", &f->e));
+	ok(store_event_describe(f->s, id, "second", &f->e));
+	ok(store_event_get(f->other, id, &r, &f->e));
+	assert_string_equal(r.ev.message, "first");
+	event_row_release(&r);
+}
+
 static void test_last_commit_of_a_ref(void **state)
 {
 	struct fixture *f = *state;
@@ -1028,6 +1044,7 @@ int main(void)
 		with_store(test_same_delivery_is_one_event),
 		with_store(test_event_of_unknown_repository),
 		with_store(test_new_events_come_in_order),
+		with_store(test_message_found_later),
 		with_store(test_last_commit_of_a_ref),
 		with_store(test_build_and_its_jobs),
 		with_store(test_queued_build_of_same_commit_folds),

@@ -1,0 +1,186 @@
+/* runner repo: the repositories that are built. Each has a row, and in repos/<id>/ the key that its secrets are sealed
+ * to and the secret its webhook signs with. The row comes first, since it gives the id; a crash in between is mended
+ * by the same `repo add` again. */
+#include <getopt.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/fs.h"
+#include "lib/json.h"
+#include "lib/secret.h"
+#include "runner/cmd.h"
+#include "runner/place.h"
+#include "senv/keys.h"
+
+enum { HOOK_SECRET_BYTES = 32 };
+
+struct options {
+	const char *state;
+	int json, show_secret;
+};
+
+static int fail(const struct err *e)
+{
+	return cmd_fail("repo", e->text);
+}
+
+/* --- keys and secrets --- */
+
+static int make_key(const char *path, struct err *e)
+{
+	_cleanup_secret_ struct secret key = SECRET_INIT;
+	unsigned char pub[SEAL_KEY_BYTES];
+
+	if (fs_exists(path)) return 0;
+	return key_generate(&key, pub, e) || key_write(path, &key, e) ? -1 : 0;
+}
+
+static int make_hook_secret(const char *path, struct err *e)
+{
+	_cleanup_secret_ struct secret bytes = SECRET_INIT, text = SECRET_INIT;
+
+	if (fs_exists(path)) return 0;
+	secret_alloc(&bytes, HOOK_SECRET_BYTES);
+	randombytes_buf(bytes.data, bytes.len);
+	secret_alloc(&text, 2 * HOOK_SECRET_BYTES + 1);
+	sodium_bin2hex((char *)text.data, 2 * HOOK_SECRET_BYTES + 1, bytes.data, bytes.len);
+	text.data[2 * HOOK_SECRET_BYTES] = '\n';
+	return fs_write_file(path, text.data, text.len, 0600, e);
+}
+
+static int print_key(const struct home *h, int64_t id, const char *before, struct err *e)
+{
+	_cleanup_secret_ struct secret key = SECRET_INIT;
+	_cleanup_free_ char *path = home_repo(h, id, "key"), *text = NULL;
+	unsigned char pub[SEAL_KEY_BYTES];
+
+	if (key_read(path, &key, e)) return -1;
+	key_public(&key, pub);
+	text = key_public_text(pub);
+	printf("%s%s\n", before, text);
+	return 0;
+}
+
+static int print_secret(const char *path, const char *before, struct err *e)
+{
+	_cleanup_secret_ struct secret text = SECRET_INIT;
+
+	if (secret_read_file(path, 4096, &text, e)) return -1;
+	while (text.len && strchr(" \t\r\n", text.data[text.len - 1])) text.len--;
+	printf("%s", before);
+	fwrite(text.data, 1, text.len, stdout);
+	printf("\n");
+	return 0;
+}
+
+/* --- add --- */
+
+/* 1: it was there already, with this URL */
+static int find_or_add(struct place *p, const char *name, const char *url, int64_t *id_r, struct err *e)
+{
+	__attribute__((cleanup(repo_release))) struct repo r = {0};
+	struct err none;
+
+	if (!store_repo_add(p->store, name, url, clock_unix_ms(), id_r, e)) return 0;
+	if (e->kind != ERR_INPUT || store_repo_find(p->store, name, &r, &none)) return -1;
+	if (strcmp(r.url, url))
+		return err_set(e, ERR_INPUT, "repository '%s' is there already, with the URL '%s'", name, r.url);
+	*id_r = r.id;
+	return 1;
+}
+
+static int add(const struct options *o, const char *name, const char *url)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	_cleanup_free_ char *dir = NULL, *key = NULL, *hook = NULL;
+	struct err e;
+	int64_t id;
+	int was_there;
+
+	if (place_open(o->state, &p, &e)) return fail(&e);
+	was_there = find_or_add(&p, name, url, &id, &e);
+	if (was_there < 0) return fail(&e);
+	dir = home_repo(&p.home, id, NULL);
+	key = home_repo(&p.home, id, "key");
+	hook = home_repo(&p.home, id, "hook-secret");
+	if (was_there && fs_exists(key) && fs_exists(hook)) {
+		err_set(&e, ERR_INPUT, "repository '%s' is there already", name);
+		return fail(&e);
+	}
+	if (fs_mkdirs(dir, 0700, &e) || make_key(key, &e) || make_hook_secret(hook, &e)) return fail(&e);
+	home_wake(&p.home);
+	printf("repository      %s\nurl             %s\n", name, url);
+	if (print_key(&p.home, id, "public key      ", &e)) return fail(&e);
+	printf("webhook secret  %s\n", hook);
+	if (o->show_secret && print_secret(hook, "                ", &e)) return fail(&e);
+	printf("\nOn this box:  runner hook install --repo %s REPOSITORY\n"
+	       "On GitHub:    a webhook to <this runner>/hook/github, content type application/json, with that "
+	       "secret,\n"
+	       "              for pushes and pull requests\n"
+	       "Secrets are sealed to the public key by `senv encrypt -k`.\n",
+	       name);
+	return 0;
+}
+
+/* --- list, key --- */
+
+static int list(const struct options *o)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	_cleanup_json_ json_t *all = json_array();
+	struct repo *repos;
+	struct err e;
+	size_t n;
+
+	if (place_open(o->state, &p, &e) || store_repo_list(p.store, &repos, &n, &e)) return fail(&e);
+	for (size_t i = 0; i < n; i++) {
+		if (!o->json) printf("%-30s  %s\n", repos[i].name, repos[i].url);
+		json_array_append_new(all, json_pack("{s:I, s:s, s:s, s:I}", "id", (json_int_t)repos[i].id, "name",
+						     repos[i].name, "url", repos[i].url, "created_ms",
+						     (json_int_t)repos[i].created_ms));
+	}
+	repos_free(&repos, n);
+	if (o->json) {
+		_cleanup_free_ char *text = json_text(all);
+
+		printf("%s\n", text);
+	}
+	return 0;
+}
+
+static int show_key(const struct options *o, const char *name)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	__attribute__((cleanup(repo_release))) struct repo r = {0};
+	struct err e;
+
+	if (place_open(o->state, &p, &e) || store_repo_find(p.store, name, &r, &e) || print_key(&p.home, r.id, "", &e))
+		return fail(&e);
+	return 0;
+}
+
+int cmd_repo(int argc, char **argv)
+{
+	static const struct option known[] = {{"state", required_argument, NULL, 's'},
+					      {"json", no_argument, NULL, 'j'},
+					      {"show-secret", no_argument, NULL, 'w'},
+					      {0}};
+	struct options o = {0};
+	char **arg;
+	int c, n;
+
+	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) switch (c) {
+		case 's': o.state = optarg; break;
+		case 'j': o.json = 1; break;
+		case 'w': o.show_secret = 1; break;
+		default: return cmd_usage("repo");
+		}
+	arg = argv + optind;
+	n = argc - optind;
+	if (n == 3 && !strcmp(arg[0], "add")) return add(&o, arg[1], arg[2]);
+	if (n == 1 && !strcmp(arg[0], "list")) return list(&o);
+	if (n == 2 && !strcmp(arg[0], "key")) return show_key(&o, arg[1]);
+	return cmd_usage("repo");
+}
