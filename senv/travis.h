@@ -1,0 +1,25 @@
+#ifndef SENV_TRAVIS_H
+#define SENV_TRAVIS_H
+
+#include <stddef.h>
+
+#include "lib/err.h"
+#include "lib/secret.h"
+
+/* travis-senv 1.0.0's format, byte for byte: base64 in pieces named XSECRET_<prefix>_<i>. Nothing is encrypted: the
+ * lines are meant for `travis encrypt -s`.
+ * src: avsm/travis-senv main.ml, tag v1.0.0 */
+
+enum { TRAVIS_CHUNK = 80, TRAVIS_MAX_CHUNKS = 1 << 16 };
+
+/* travis_lines - the lines for a value; text_r in guarded memory, for they hold the value in the clear.
+ *  err ERR_INPUT chunk size under 1, more than TRAVIS_MAX_CHUNKS lines */
+int travis_lines(const char *prefix, const struct secret *value, long chunk, struct secret *text_r,
+		 struct err *e) MUST_USE;
+
+/* travis_value - the value from the environment; get is getenv or a test's.
+ *  err ERR_MISSING "XSECRET_p_1 not set in environment"; ERR_INPUT a bad count, no or cut base64 (which travis-senv
+ *      cut off silently) */
+int travis_value(const char *prefix, char *(*get)(const char *name), struct secret *value_r, struct err *e) MUST_USE;
+
+#endif
