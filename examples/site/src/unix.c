@@ -70,6 +70,7 @@ static int epoll_fd = -1;
 static int listeners[LISTENERS_MAX];
 static size_t nlisteners;
 static int listening; /* the listeners are registered with epoll */
+static int room_made; /* a connection ended: one that had to wait may come */
 static int inherited;
 static struct conn *conns;
 static long nconns;
@@ -154,6 +155,7 @@ static void conn_free(struct conn *c)
 	close(c->fd);
 	free(c);
 	nconns--;
+	room_made = 1;
 }
 
 /* Begins to wait for something; waiting on for the same does not move the deadline. */
@@ -278,7 +280,7 @@ static int accept_one(int listener)
 	int fd, one = 1;
 
 	if (nconns >= settings[CONNECTIONS].value) {
-		listen_for_clients(0); /* the loop looks again at its next tick */
+		listen_for_clients(0);
 		return 0;
 	}
 	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -338,7 +340,7 @@ static void tick(void)
 		else if (stop_at_ms && now_ms >= stop_at_ms + settings[DRAIN_MS].value)
 			conn_free(c);
 	}
-	if (!stop_at_ms) listen_for_clients(1);
+	if (!stop_at_ms) listen_for_clients(1); /* out of descriptors or memory a while ago: perhaps no more */
 	tick_at_ms = now_ms + TICK_MS;
 }
 
@@ -364,6 +366,8 @@ static void serve(const sigset_t *unblocked)
 			if (is_listener(events[i].data.ptr)) accept_some(*(int *)events[i].data.ptr);
 		if (stop_asked && !stop_at_ms) begin_stop();
 		if (now_ms >= tick_at_ms) tick();
+		if (room_made && !stop_at_ms) listen_for_clients(1);
+		room_made = 0;
 	}
 }
 
