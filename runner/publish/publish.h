@@ -39,14 +39,18 @@ struct publish_request {
 	char *source_mirror; /* bare mirror of the source: tells whether a commit is newer; NULL: not asked */
 };
 void publish_request_release(struct publish_request *r);
+/* publish_request_check - pure: remote, branch, path, commit, names. err ERR_INPUT "bad path 'a/../b': it holds '..'"
+ */
+int publish_request_check(const struct publish_request *r, struct err *e) MUST_USE;
 /* The request without any secret, as the leader hands it to the publisher. */
 json_t *publish_request_to_json(const struct publish_request *r);
+/* err ERR_INPUT, also for whatever publish_request_check refuses; r untouched but empty */
 int publish_request_from_json(const json_t *j, struct publish_request *r, struct err *e) MUST_USE;
 
 struct publish_result {
 	char commit[41];  /* of the deployment repository: the new one, or the tip where nothing changed */
 	int unchanged;    /* the same had been published before: no second commit */
-	int latest_moved; /* 0: `latest` names something newer, `note` says so */
+	int latest_moved; /* 1: `latest` names our commit now; 0: it names something newer, `note` says so */
 	char note[300];
 };
 

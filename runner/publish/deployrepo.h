@@ -1,0 +1,40 @@
+#ifndef RUNNER_PUBLISH_DEPLOYREPO_H
+#define RUNNER_PUBLISH_DEPLOYREPO_H
+
+#include "lib/err.h"
+#include "lib/secret.h"
+#include "runner/publish/git2.h"
+#include "runner/publish/publish.h"
+#include "runner/publish/remote.h"
+
+/* One branch of a deployment repository, and this box's bare clone of it. The clone is a cache: it is made anew when it
+ * is damaged, and it keeps what was fetched and pushed, so that only new objects travel. One process uses a clone at
+ * a time; others wait in deployrepo_open. */
+
+struct deployrepo;
+
+struct deployrepo_opts { /* all borrowed until close */
+	const struct remote *remote;
+	const char *branch;
+	const char *cache;        /* folder of all clones */
+	const char *known_hosts;  /* hostkey.h */
+	const struct secret *key; /* as deploykey_prepare leaves it; NULL for a path */
+	publish_say_fn *say;
+	void *arg;
+};
+
+int deployrepo_open(const struct deployrepo_opts *o, struct deployrepo **d_r, struct err *e) MUST_USE;
+void deployrepo_close(struct deployrepo **d);
+git_repository *deployrepo_git(struct deployrepo *d);
+
+/* deployrepo_tip - connect, and learn what the branch names now; its commit and trees are in the clone afterwards.
+ *  out  tip_r  all zero: there is no such branch (yet)
+ *  err  ERR_DENIED host key changed, deploy key refused; ERR_BUSY the connection failed */
+int deployrepo_tip(struct deployrepo *d, git_oid *tip_r, struct err *e) MUST_USE;
+
+/* deployrepo_push - make the branch name this commit, whose parent is the tip that deployrepo_tip told.
+ *  out  0: done; 1: somebody was faster, take the tip again
+ *  err  as deployrepo_tip; ERR_REMOTE refused, with the remote's words, a hook's too */
+int deployrepo_push(struct deployrepo *d, const git_oid *commit, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,113 @@
+/* The manifest of one publication. */
+#include "runner/publish/manifest.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fs.h"
+#include "lib/json.h"
+
+int manifest_measure(const char *path, unsigned mode, struct manifest_file *m_r, struct err *e)
+{
+	enum { CHUNK = 1 << 17 };
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ unsigned char *chunk = xmalloc(CHUNK);
+	unsigned char hash[crypto_hash_sha256_BYTES];
+	crypto_hash_sha256_state st;
+
+	if (fd < 0) return err_sys(e, "cannot open '%s'", path);
+	crypto_hash_sha256_init(&st);
+	m_r->size = 0;
+	for (;;) {
+		ssize_t n = read(fd, chunk, CHUNK);
+
+		if (n < 0 && errno == EINTR) continue;
+		if (n < 0) return err_sys(e, "cannot read '%s'", path);
+		if (n == 0) break;
+		crypto_hash_sha256_update(&st, chunk, (size_t)n);
+		m_r->size += (uint64_t)n;
+	}
+	crypto_hash_sha256_final(&st, hash);
+	sodium_bin2hex(m_r->sha256, sizeof(m_r->sha256), hash, sizeof(hash));
+	m_r->mode = mode & 0111 ? 0755 : 0644;
+	return 0;
+}
+
+static const char *mode_text(unsigned mode)
+{
+	return mode & 0111 ? "0755" : "0644";
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct manifest_file *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+static json_t *list_files(const struct manifest_file *files, size_t n)
+{
+	_cleanup_free_ const struct manifest_file **sorted = xcalloc(n + 1, sizeof(struct manifest_file *));
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++) sorted[i] = &files[i];
+	qsort(sorted, n, sizeof(struct manifest_file *), by_name);
+	for (size_t i = 0; i < n; i++) {
+		const struct manifest_file *f = sorted[i];
+
+		json_array_append_new(list,
+				      json_pack("{s:s, s:I, s:s, s:s}", "name", f->name, "size", (json_int_t)f->size,
+						"mode", mode_text(f->mode), "sha256", f->sha256));
+	}
+	return list;
+}
+
+/* Text that is not UTF-8 (a branch's name may be anything) must not make the manifest unwritable. */
+static void set_text(json_t *j, const char *key, const char *value)
+{
+	json_t *s = json_string(value ? value : "");
+
+	if (!s) {
+		_cleanup_free_ char *clean = xstrdup(value);
+
+		for (char *p = clean; *p; p++)
+			if ((unsigned char)*p > 126) *p = '?';
+		s = json_string(clean);
+	}
+	json_object_set_new(j, key, s);
+}
+
+char *manifest_text(const struct publish_request *r, const struct manifest_image *image,
+		    const struct manifest_file *files, size_t nfiles)
+{
+	_cleanup_json_ json_t *j = json_object();
+	_cleanup_free_ char *text = NULL;
+
+	set_text(j, "format", "slipway-manifest-1");
+	set_text(j, "repository", r->source_repo);
+	set_text(j, "branch", r->source_branch);
+	set_text(j, "commit", r->commit);
+	set_text(j, "path", r->path);
+	set_text(j, "backend", r->backend);
+	set_text(j, "arch", r->arch);
+	json_object_set_new(j, "emulated", json_boolean(r->emulated));
+	set_text(j, "build_image", r->image_digest);
+	set_text(j, "job", r->job);
+	set_text(j, "checks", r->checks);
+	set_text(j, "image", image->plain.name);
+	set_text(j, "image_mode", mode_text(image->plain.mode));
+	set_text(j, "image_sha256", image->plain.sha256);
+	json_object_set_new(j, "image_size", json_integer((json_int_t)image->plain.size));
+	set_text(j, "packed", image->packed.name);
+	set_text(j, "packed_sha256", image->packed.sha256);
+	json_object_set_new(j, "packed_size", json_integer((json_int_t)image->packed.size));
+	set_text(j, "packing", "bzip2");
+	json_object_set_new(j, "files", list_files(files, nfiles));
+	text = json_dumps(j, JSON_INDENT(1) | JSON_SORT_KEYS);
+	if (!text) die("cannot write a manifest");
+	return xasprintf("%s\n", text);
+}

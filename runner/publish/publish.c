@@ -1,0 +1,334 @@
+/* One publication, from files to a pushed commit.
+ *
+ *   files ─→ compress ─→ measure ─→ blobs ─┐
+ *                             tip ─→ tree ─→ commit ─→ push ─→ done
+ *                              ↑                        │
+ *                              └──── lost race ─────────┘
+ *
+ * The blobs are made once; a lost race costs only trees and a commit on the new tip. Nothing is trusted of the remote
+ * but that its branch is what it says: the tree there may hold anything. */
+#include "runner/publish/publish.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/fs.h"
+#include "runner/publish/compress.h"
+#include "runner/publish/deploykey.h"
+#include "runner/publish/deployrepo.h"
+#include "runner/publish/layout.h"
+#include "runner/publish/manifest.h"
+
+enum {
+	MAX_RACES = 200, /* each one lost is another's commit, so this is no fault but a crowd */
+	MAX_OUTAGES = 4, /* a connection that failed, in a row */
+	BACKOFF_MS = 20, /* doubled after each loss up to BACKOFF_MAX_MS, then a random part of it is slept */
+	BACKOFF_MAX_MS = 2000,
+	OUTAGE_MS = 500,
+	OLD_WORK_S = 24 * 3600,
+};
+
+struct work {
+	const struct publish_request *r;
+	struct remote remote;
+	struct secret key;
+	struct deployrepo *repo;
+	char *dir; /* of our own in r->cache */
+	struct manifest_image image;
+	struct manifest_file *others;
+	struct layout_file *files; /* packed image, others, manifest */
+	char *packed_name, *packed_path;
+	publish_say_fn *say_fn;
+	void *say_arg;
+};
+
+static void work_release(struct work *w)
+{
+	struct err e;
+
+	deployrepo_close(&w->repo);
+	remote_release(&w->remote);
+	secret_release(&w->key);
+	if (w->dir && fs_remove_tree(w->dir, &e) && w->say_fn) w->say_fn(w->say_arg, e.text);
+	free(w->dir);
+	free(w->others);
+	free(w->files);
+	free(w->packed_name);
+	free(w->packed_path);
+}
+
+static void say(struct work *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct work *w, const char *fmt, ...)
+{
+	_cleanup_buf_ struct buf line = BUF_INIT(2000);
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vaddf(&line, fmt, ap);
+	va_end(ap);
+	if (w->say_fn) w->say_fn(w->say_arg, buf_str(&line));
+}
+
+/* --- before anything is connected --- */
+
+/* Work folders of publishers that were killed. */
+static void sweep(const char *cache)
+{
+	DIR *dir = opendir(cache);
+	time_t now = time(NULL);
+
+	for (struct dirent *d; dir && (d = readdir(dir));) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", cache, d->d_name);
+		struct err ignored;
+		struct stat st;
+
+		if (strncmp(d->d_name, "work-", 5) != 0 || stat(path, &st) || now - st.st_mtime < OLD_WORK_S) continue;
+		if (fs_remove_tree(path, &ignored)) continue;
+	}
+	if (dir) closedir(dir);
+}
+
+static int pack(struct work *w, struct err *e)
+{
+	const struct publish_request *r = w->r;
+	const struct publish_file *image = &r->files[0];
+	uint64_t bytes;
+
+	w->packed_name = xasprintf("%s.bz2", image->name);
+	w->packed_path = xasprintf("%s/packed", w->dir);
+	if (compress_bz2(image->file, w->packed_path, &bytes, e) ||
+	    manifest_measure(image->file, image->mode, &w->image.plain, e) ||
+	    manifest_measure(w->packed_path, image->mode, &w->image.packed, e))
+		return err_wrap(e, "image '%s'", image->name);
+	w->image.plain.name = image->name;
+	w->image.packed.name = w->packed_name;
+	if (!w->image.plain.size) return err_set(e, ERR_INPUT, "image '%s' is empty", image->name);
+	say(w, "packed %s: %llu bytes, %llu with bzip2", image->name, (unsigned long long)w->image.plain.size,
+	    (unsigned long long)bytes);
+	w->others = xcalloc(r->nfiles, sizeof(*w->others));
+	for (size_t i = 1; i < r->nfiles; i++) {
+		if (manifest_measure(r->files[i].file, r->files[i].mode, &w->others[i - 1], e))
+			return err_wrap(e, "file '%s'", r->files[i].name);
+		w->others[i - 1].name = r->files[i].name;
+	}
+	return 0;
+}
+
+/* The remote as it is used: paths absolute, so that a clone is found again from any folder. */
+static int find_remote(struct work *w, const struct secret *key, struct err *e)
+{
+	char *real;
+
+	if (remote_parse(w->r->remote, &w->remote, e)) return -1;
+	if (w->remote.kind == REMOTE_SSH) {
+		if (!key) return err_set(e, ERR_INPUT, "'%s' needs a deploy key, and none was given", w->r->remote);
+		return deploykey_prepare(key, &w->key, e);
+	}
+	real = realpath(w->remote.url, NULL);
+	if (!real) return err_sys(e, "cannot find deployment repository '%s'", w->remote.url);
+	free(w->remote.url);
+	w->remote.url = real;
+	return 0;
+}
+
+/* --- objects --- */
+
+static int add_blob(git_repository *git, const char *path, const char *name, unsigned mode, struct layout_file *f_r,
+		    struct err *e)
+{
+	if (git_blob_create_from_disk(&f_r->blob, git, path)) return git2_fail(e, ERR_SYS, "cannot store '%s'", name);
+	f_r->name = name;
+	f_r->mode = mode;
+	return 0;
+}
+
+static int add_blobs(struct work *w, struct err *e)
+{
+	const struct publish_request *r = w->r;
+	git_repository *git = deployrepo_git(w->repo);
+	_cleanup_free_ char *text = manifest_text(r, &w->image, w->others, r->nfiles - 1);
+	struct layout_file *manifest;
+
+	w->files = xcalloc(r->nfiles + 1, sizeof(*w->files));
+	if (add_blob(git, w->packed_path, w->packed_name, w->image.packed.mode, &w->files[0], e)) return -1;
+	for (size_t i = 1; i < r->nfiles; i++)
+		if (add_blob(git, r->files[i].file, r->files[i].name, w->others[i - 1].mode, &w->files[i], e))
+			return -1;
+	manifest = &w->files[r->nfiles];
+	*manifest = (struct layout_file){.name = "manifest.json", .mode = 0644};
+	if (git_blob_create_from_buffer(&manifest->blob, git, text, strlen(text)))
+		return git2_fail(e, ERR_SYS, "cannot store the manifest");
+	return 0;
+}
+
+/* May `latest` go from `named` to our commit? 1: yes, 0: it is newer than ours. Where the source's history cannot say
+ * (another branch, a rewritten one, a commit that is gone) the publication that is asked for now wins. */
+static int may_move(const struct publish_request *r, const char *named, struct err *e)
+{
+	_cleanup_git_(git_repository) git_repository *source = NULL;
+	_cleanup_git_(git_odb) git_odb *odb = NULL;
+	git_oid theirs, ours;
+	int newer;
+
+	if (!*named || !strcmp(named, r->commit) || !r->source_mirror) return 1;
+	if (git_oid_fromstr(&theirs, named) || git_oid_fromstr(&ours, r->commit)) return 1;
+	if (git_repository_open_bare(&source, r->source_mirror) || git_repository_odb(&odb, source))
+		return git2_fail(e, ERR_SYS, "cannot ask the source mirror '%s' which commit is newer",
+				 r->source_mirror);
+	if (!git_odb_exists(odb, &theirs) || !git_odb_exists(odb, &ours)) return 1;
+	newer = git_graph_descendant_of(source, &theirs, &ours);
+	if (newer < 0) return git2_fail(e, ERR_SYS, "cannot tell whether '%s' is newer than '%s'", named, r->commit);
+	return !newer;
+}
+
+static int write_commit(struct work *w, git_commit *parent, const git_oid *tree_id, git_oid *commit_r, struct err *e)
+{
+	const struct publish_request *r = w->r;
+	git_repository *git = deployrepo_git(w->repo);
+	_cleanup_git_(git_signature) git_signature *who = NULL;
+	_cleanup_git_(git_tree) git_tree *tree = NULL;
+	const git_commit *parents[] = {parent};
+	int n = r->backend && *r->backend ? (int)strlen(r->backend) : (int)strcspn(r->path, "/");
+	_cleanup_free_ char *message =
+		xasprintf("adding %s built for %.*s\n", r->commit, n, r->backend && *r->backend ? r->backend : r->path);
+
+	if (git_tree_lookup(&tree, git, tree_id) || git_signature_now(&who, "Slipway", "slipway@localhost") ||
+	    git_commit_create(commit_r, git, NULL, who, who, NULL, message, tree, parent ? 1 : 0, parents))
+		return git2_fail(e, ERR_SYS, "cannot write a commit for the deployment repository");
+	return 0;
+}
+
+/* The commit that publishes on this tip; *commit_r is the tip itself when there is nothing to add. */
+static int build_on(struct work *w, const git_oid *tip, git_oid *commit_r, struct publish_result *res, struct err *e)
+{
+	const struct publish_request *r = w->r;
+	git_repository *git = deployrepo_git(w->repo);
+	_cleanup_git_(git_commit) git_commit *parent = NULL;
+	_cleanup_git_(git_tree) git_tree *base = NULL;
+	struct layout l = {.path = r->path, .commit = r->commit, .files = w->files, .nfiles = r->nfiles + 1};
+	char named[41];
+	git_oid tree;
+
+	if (!git_oid_is_zero(tip) && (git_commit_lookup(&parent, git, tip) || git_commit_tree(&base, parent)))
+		return git2_fail(e, ERR_SYS, "cannot read the tip of the deployment repository");
+	if (layout_latest(git, base, r->path, named, e)) return -1;
+	l.set_latest = may_move(r, named, e);
+	if (l.set_latest < 0 || layout_tree(git, base, &l, &tree, e)) return -1;
+	res->latest_moved = l.set_latest;
+	res->note[0] = '\0';
+	if (!l.set_latest) {
+		_cleanup_free_ char *note = xasprintf("latest stays at %s, which is newer than %s", named, r->commit);
+
+		memcpy(res->note, note, strlen(note) + 1);
+	}
+	if (base && git_oid_equal(&tree, git_tree_id(base))) {
+		git_oid_cpy(commit_r, tip);
+		return 0;
+	}
+	return write_commit(w, parent, &tree, commit_r, e);
+}
+
+/* --- the race --- */
+
+static void sleep_ms(unsigned ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	nanosleep(&t, NULL);
+}
+
+static void back_off(int losses)
+{
+	unsigned most = BACKOFF_MS;
+
+	while (losses-- > 1 && most < BACKOFF_MAX_MS) most *= 2;
+	sleep_ms(1 + randombytes_uniform(most));
+}
+
+/* Tip, commit, push, once. 0: published; 1: a race was lost. *mine is the commit that was last pushed: a push whose
+ * answer was lost on the way is found at the tip again, and is no second publication. */
+static int try_once(struct work *w, git_oid *mine, struct publish_result *res, struct err *e)
+{
+	git_oid tip, commit;
+	int lost = 0;
+
+	if (deployrepo_tip(w->repo, &tip, e)) return -1;
+	if (!w->files && add_blobs(w, e)) return -1;
+	if (build_on(w, &tip, &commit, res, e)) return -1;
+	res->unchanged = git_oid_equal(&commit, &tip) && !git_oid_equal(&commit, mine);
+	if (!git_oid_equal(&commit, &tip)) {
+		git_oid_cpy(mine, &commit);
+		lost = deployrepo_push(w->repo, &commit, e);
+	}
+	git_oid_tostr(res->commit, sizeof(res->commit), &commit);
+	return lost;
+}
+
+static int race(struct work *w, struct publish_result *res, struct err *e)
+{
+	int losses = 0, outages = 0;
+	git_oid mine = {{0}};
+
+	for (;;) {
+		int rc = try_once(w, &mine, res, e);
+
+		if (rc == 0) return 0;
+		if (rc == 1) {
+			if (++losses >= MAX_RACES)
+				return err_set(e, ERR_BUSY, "%d others were faster in pushing to '%s'", losses,
+					       w->r->remote);
+			say(w, "somebody else pushed in between: once more on the new tip");
+			back_off(losses);
+			outages = 0;
+			continue;
+		}
+		if (e->kind == ERR_BUSY && (w->remote.kind != REMOTE_SSH || ++outages >= MAX_OUTAGES))
+			e->kind = ERR_REMOTE;
+		if (e->kind != ERR_BUSY) return -1;
+		say(w, "%s: once more", e->text);
+		sleep_ms(OUTAGE_MS << (outages - 1));
+	}
+}
+
+static void tell_result(struct work *w, const struct publish_result *res)
+{
+	const struct publish_request *r = w->r;
+
+	if (res->unchanged)
+		say(w, "%s/%s was published before: nothing to add to %s", r->path, r->commit, res->commit);
+	else
+		say(w, "published %s/%s as %s of %s", r->path, r->commit, res->commit, r->branch);
+	if (*res->note) say(w, "%s", res->note);
+}
+
+int publish_run(const struct publish_request *r, const struct secret *key, publish_say_fn *say_fn, void *arg,
+		struct publish_result *result_r, struct err *e)
+{
+	__attribute__((cleanup(work_release))) struct work w = {
+		.r = r, .key = SECRET_INIT, .say_fn = say_fn, .say_arg = arg};
+	_cleanup_free_ char *pins = xasprintf("%s/known_hosts", r->cache ? r->cache : "");
+	struct deployrepo_opts o = {.remote = &w.remote,
+				    .branch = r->branch,
+				    .cache = r->cache,
+				    .known_hosts = r->known_hosts ? r->known_hosts : pins,
+				    .key = &w.key,
+				    .say = say_fn,
+				    .arg = arg};
+	struct publish_result res = {.unchanged = 0};
+
+	if (publish_request_check(r, e) || find_remote(&w, key, e)) return -1;
+	if (fs_mkdirs(r->cache, 0700, e)) return -1;
+	sweep(r->cache);
+	if (fs_temp_dir(r->cache, "work-", &w.dir, e) || pack(&w, e)) return -1;
+	if (w.remote.kind == REMOTE_PATH) o.key = NULL;
+	if (deployrepo_open(&o, &w.repo, e) || race(&w, &res, e)) return -1;
+	tell_result(&w, &res);
+	*result_r = res;
+	return 0;
+}
