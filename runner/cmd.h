@@ -14,5 +14,6 @@ int cmd_unpack(int argc, char **argv);
 int cmd_repo(int argc, char **argv);
 int cmd_hook(int argc, char **argv);
 int cmd_trigger(int argc, char **argv);
+int cmd_publish(int argc, char **argv);
 
 #endif

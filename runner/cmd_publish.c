@@ -99,9 +99,9 @@ static int read_request(const char *file, struct order *o, struct err *e)
 	_cleanup_json_ json_t *j = NULL;
 
 	return fs_read_file(file, &text, e) || json_parse(file, buf_str(&text), text.len, &j, e) ||
-	                       publish_request_from_json(j, &o->request, e) || open_sealed(j, o, e)
-	               ? -1
-	               : 0;
+			       publish_request_from_json(j, &o->request, e) || open_sealed(j, o, e)
+		       ? -1
+		       : 0;
 }
 
 /* --- the public form --- */
@@ -178,8 +178,8 @@ static int add_files(struct publish_request *r, char **files, size_t n, struct e
 		if (stat(files[i], &st)) return err_sys(e, "cannot find '%s'", files[i]);
 		if (!S_ISREG(st.st_mode)) return err_set(e, ERR_INPUT, "'%s' is not a regular file", files[i]);
 		r->files[r->nfiles++] = (struct publish_file){.name = xstrdup(slash ? slash + 1 : files[i]),
-		                                              .file = xstrdup(files[i]),
-		                                              .mode = st.st_mode & 0777};
+							      .file = xstrdup(files[i]),
+							      .mode = st.st_mode & 0777};
 	}
 	return 0;
 }
@@ -234,8 +234,8 @@ static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
 	if (key_fd && key_from_fd(key_fd, o, e)) return -1;
 	if (key_env && key_from_env(key_env, o, e)) return -1;
 	return add_files(&o->request, argv + optind, (size_t)(argc - optind), e) || fill_defaults(&o->request, state, e)
-	               ? -1
-	               : 0;
+		       ? -1
+		       : 0;
 }
 
 /* --- the result --- */
@@ -271,7 +271,7 @@ static int run(const struct order *o, int result_fd, struct err *e)
 	if (publish_run(&o->request, o->have_key ? &o->key : NULL, on_line, NULL, &res, e)) return -1;
 	if (o->as_json)
 		put_json(result_fd, json_pack("{s:b, s:s, s:b, s:b, s:s}", "ok", 1, "commit", res.commit, "unchanged",
-		                              res.unchanged, "latest_moved", res.latest_moved, "note", res.note));
+					      res.unchanged, "latest_moved", res.latest_moved, "note", res.note));
 	return 0;
 }
 
@@ -292,6 +292,6 @@ int cmd_publish(int argc, char **argv)
 	if (rc == 0) return 0;
 	if (o.as_json)
 		put_json(result_fd, json_pack("{s:b, s:s, s:o}", "ok", 0, "kind", err_kind_name(e.kind), "error",
-		                              any_text(e.text)));
+					      any_text(e.text)));
 	return cmd_fail("publish", e.text);
 }

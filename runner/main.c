@@ -25,6 +25,11 @@ static const struct command commands[] = {
 	 "builds from pushes to a repository on this box"},
 	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME",
 	 "build the head of a branch now"},
+	{"publish", cmd_publish,
+	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
+	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--known-hosts FILE] [--cache DIR] "
+	 "[--state DIR] [--json] FILE...",
+	 "put an image and its files into a deployment repository"},
 	{NULL, NULL, NULL, NULL},
 };
 
