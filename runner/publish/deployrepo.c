@@ -40,13 +40,18 @@ struct deployrepo {
 int git2_fail(struct err *e, enum err_kind kind, const char *fmt, ...)
 {
 	const git_error *last = git_error_last();
-	_cleanup_buf_ struct buf text = BUF_INIT(600);
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 16);
 	va_list ap;
 
 	va_start(ap, fmt);
 	buf_vaddf(&text, fmt, ap);
 	va_end(ap);
-	return err_set(e, kind, "%s: %s", buf_str(&text), last && last->message ? last->message : "no reason given");
+	buf_addf(&text, ": %s", last && last->message ? last->message : "no reason given");
+	/* A server's words may be part of it: one line, and nothing that steers a terminal. */
+	while (text.len && (unsigned char)text.data[text.len - 1] <= ' ') text.data[--text.len] = '\0';
+	for (char *p = text.data; p && *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127) *p = ' ';
+	return err_set(e, kind, "%s", buf_str(&text));
 }
 
 static void say(struct deployrepo *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

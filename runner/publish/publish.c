@@ -30,7 +30,7 @@ enum {
 	MAX_OUTAGES = 4, /* a connection that failed, in a row */
 	BACKOFF_MS = 20, /* doubled after each loss up to BACKOFF_MAX_MS, then a random part of it is slept */
 	BACKOFF_MAX_MS = 2000,
-	OUTAGE_MS = 500,
+	OUTAGE_MS = 250,
 	OLD_WORK_S = 24 * 3600,
 };
 
