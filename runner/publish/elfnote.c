@@ -96,7 +96,7 @@ static int find_entry(const struct image *i, const struct segment *s, uint32_t *
 	while (end - at >= 12) {
 		uint64_t namesz = u32(i->data + at), descsz = u32(i->data + at + 4), name = at + 12;
 		uint32_t type = u32(i->data + at + 8);
-		uint64_t desc = name + round_up(namesz, pad), next = desc + round_up(descsz, pad);
+		uint64_t desc = at + round_up(12 + namesz, pad), next = desc + round_up(descsz, pad);
 
 		/* The last note may lack its padding. */
 		if (name + namesz > end || desc > end || desc + descsz > end) return bad(e, "an ELF note is cut short");

@@ -31,7 +31,7 @@ static void run_on(const char *const *argv, const char *input, const char *outpu
 	_cleanup_close_ int in = open(input, O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int out = open(output, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	struct child_opts o = {.argv = argv, .in = in, .out = out};
-	struct child_status st;
+	struct child_status st = {CHILD_LOST, 0};
 	struct err e;
 	pid_t pid;
 

@@ -1,6 +1,7 @@
 # Sourced by the tests of `runner publish`: a folder of its own, an sshd on loopback, shorthands.
 # shellcheck shell=bash
 
+# shellcheck disable=SC2034 # used by those who source this
 runner=$BIN/runner
 dir=$(mktemp -d "${TMPDIR:-/tmp}/slipway-publish-XXXXXX")
 sshd_pid=
@@ -11,7 +12,7 @@ clean_up()
 	rm -rf "$dir"
 }
 trap clean_up EXIT
-cd "$dir"
+cd "$dir" || exit
 export HOME=$dir GIT_CONFIG_NOSYSTEM=1
 
 fail()

@@ -1,0 +1,428 @@
+/* The pure parts of a publication: remotes, requests, manifests, pins, keys. */
+#include <sodium.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/child.h"
+#include "runner/publish/deploykey.h"
+#include "runner/publish/hostkey.h"
+#include "runner/publish/manifest.h"
+#include "runner/publish/publish.h"
+#include "runner/publish/remote.h"
+#include "tests/unit/unit.h"
+
+#define SHA "0123456789abcdef0123456789abcdef01234567"
+
+/* --- remotes --- */
+
+static void test_remotes_that_are_taken(void **state)
+{
+	static const struct {
+		const char *text;
+		enum remote_kind kind;
+		const char *url, *user, *host;
+		int port;
+	} rows[] = {
+		{"/srv/x.git", REMOTE_PATH, "/srv/x.git", NULL, NULL, 0},
+		{"../x.git", REMOTE_PATH, "../x.git", NULL, NULL, 0},
+		{"./a:b", REMOTE_PATH, "./a:b", NULL, NULL, 0},
+		{"file:///srv/x.git", REMOTE_PATH, "/srv/x.git", NULL, NULL, 0},
+		{"ssh://me@Example.com:2222/x.git", REMOTE_SSH, "ssh://me@Example.com:2222/x.git", "me", "example.com",
+		 2222},
+		{"ssh://example.com/~/x.git", REMOTE_SSH, "ssh://example.com/~/x.git", "git", "example.com", 22},
+		{"ssh://git@[::1]:22/x", REMOTE_SSH, "ssh://git@[::1]:22/x", "git", "::1", 22},
+		{"ssh://git@[::1]/x", REMOTE_SSH, "ssh://git@[::1]/x", "git", "::1", 22},
+		{"git@github.com:me/x.git", REMOTE_SSH, "git@github.com:me/x.git", "git", "github.com", 22},
+		{"host:x.git", REMOTE_SSH, "host:x.git", "git", "host", 22},
+	};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_remote_ struct remote r = {.kind = REMOTE_PATH};
+
+		assert_done(remote_parse(rows[i].text, &r, &e), e);
+		assert_int_equal(r.kind, rows[i].kind);
+		assert_string_equal(r.url, rows[i].url);
+		assert_string_equal(r.user ? r.user : "-", rows[i].user ? rows[i].user : "-");
+		assert_string_equal(r.host ? r.host : "-", rows[i].host ? rows[i].host : "-");
+		assert_int_equal(r.port, rows[i].port);
+	}
+}
+
+static void test_remotes_that_are_refused(void **state)
+{
+	static const char *const rows[][2] = {
+		{"", "bad remote: it is empty"},
+		{"a\nb", "bad remote: it holds a control character"},
+		{"https://x/y",
+		 "bad remote 'https://x/y': only ssh://, git@host:path and paths are supported by this version"},
+		{"git://x/y",
+		 "bad remote 'git://x/y': only ssh://, git@host:path and paths are supported by this version"},
+		{"-oProxyCommand=x", "bad remote '-oProxyCommand=x': it looks like an option; write ./ before it"},
+		{"ssh://-oProxyCommand=x/y", "bad remote 'ssh://-oProxyCommand=x/y': strange host name"},
+		{"ssh://x", "bad remote 'ssh://x': no path"},
+		{"ssh://x/", "bad remote 'ssh://x/': no path"},
+		{"ssh:///x", "bad remote 'ssh:///x': strange host name"},
+		{"ssh://a b/x", "bad remote 'ssh://a b/x': strange host name"},
+		{"ssh://@x/y", "bad remote 'ssh://@x/y': strange user name"},
+		{"ssh://x:/y", "bad remote 'ssh://x:/y': strange port"},
+		{"ssh://x:0/y", "bad remote 'ssh://x:0/y': strange port"},
+		{"ssh://x:65536/y", "bad remote 'ssh://x:65536/y': strange port"},
+		{"ssh://x:+5/y", "bad remote 'ssh://x:+5/y': strange port"},
+		{"x:-y", "bad remote 'x:-y': no path"},
+		{"x:", "bad remote 'x:': no path"},
+		{":x", "bad remote ':x': strange host name"},
+	};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct remote r;
+
+		assert_refused(remote_parse(rows[i][0], &r, &e), e, ERR_INPUT, rows[i][1]);
+		assert_null(r.url);
+	}
+}
+
+/* --- requests --- */
+
+static const char good[] =
+	"{\"remote\":\"/srv/d.git\",\"branch\":\"main\",\"path\":\"unix\",\"commit\":\"" SHA "\","
+	"\"source_repo\":\"demo/site\",\"source_branch\":\"main\",\"backend\":\"unix\",\"arch\":\"amd64\","
+	"\"emulated\":true,\"image_digest\":\"sha256:00\",\"job\":\"demo/site 3.1\",\"checks\":\"unix\","
+	"\"cache\":\"/c\",\"source_mirror\":\"/m\",\"files\":["
+	"{\"name\":\"www\",\"file\":\"/o/www\",\"mode\":493},"
+	"{\"name\":\"a.conf\",\"file\":\"/o/a.conf\",\"mode\":420}]}";
+
+/* The good request with one member replaced (NULL: taken away). */
+static json_t *with(const char *key, const char *value)
+{
+	json_t *j = NULL;
+	struct err e;
+
+	assert_done(json_parse("good", good, strlen(good), &j, &e), e);
+	if (!key) return j;
+	if (value)
+		json_object_set_new(j, key, json_loads(value, JSON_DECODE_ANY, NULL));
+	else
+		json_object_del(j, key);
+	return j;
+}
+
+static void test_a_request_goes_through_json_and_back(void **state)
+{
+	_cleanup_json_ json_t *j = with(NULL, NULL), *back = NULL;
+	struct publish_request r;
+	struct err e;
+
+	(void)state;
+	assert_done(publish_request_from_json(j, &r, &e), e);
+	assert_string_equal(r.remote, "/srv/d.git");
+	assert_string_equal(r.job, "demo/site 3.1");
+	assert_int_equal(r.emulated, 1);
+	assert_null(r.known_hosts);
+	assert_int_equal(r.nfiles, 2);
+	assert_int_equal(r.files[0].mode, 0755);
+	assert_string_equal(r.files[1].file, "/o/a.conf");
+	back = publish_request_to_json(&r);
+	assert_int_equal(json_equal(j, back), 1);
+	publish_request_release(&r);
+	assert_null(r.files);
+}
+
+static void test_members_that_may_be_absent(void **state)
+{
+	static const char *const names[] = {"source_repo",  "source_branch", "backend", "arch",         "emulated",
+					    "image_digest", "job",           "checks",  "source_mirror"};
+	struct publish_request r;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		_cleanup_json_ json_t *j = with(names[i], NULL);
+
+		assert_done(publish_request_from_json(j, &r, &e), e);
+		assert_non_null(r.backend);
+		publish_request_release(&r);
+	}
+}
+
+static void test_requests_that_are_refused(void **state)
+{
+	static const char *const rows[][3] = {
+		{"remote", NULL, "'remote' is missing"},
+		{"remote", "7", "'remote' is not a string"},
+		{"remote", "\"\"", "bad remote: it is empty"},
+		{"branch", "\"\"", "the deployment branch is empty"},
+		{"cache", "\"\"", "no folder for the deployment repository's clone"},
+		{"path", "\"\"", "the path in the deployment repository is empty"},
+		{"path", "\"..\"", "bad path '..': it holds '.' or '..'"},
+		{"path", "\"a/./b\"", "bad path 'a/./b': it holds '.' or '..'"},
+		{"path", "\"a/../b\"", "bad path 'a/../b': it holds '.' or '..'"},
+		{"path", "\"/a\"", "bad path '/a': it holds an empty name"},
+		{"path", "\"a/\"", "bad path 'a/': it holds an empty name"},
+		{"path", "\"a/.git/b\"", "bad path 'a/.git/b': it holds '.git'"},
+		{"path", "\"a\\\\b\"", "bad path 'a\\b': it holds a control character or a backslash"},
+		{"path", "7", "'path' is not a string"},
+		{"commit", "\"\"", "bad commit '': not 40 lower-case hex digits"},
+		{"commit", "\"0123456789ABCDEF0123456789abcdef01234567\"",
+		 "bad commit '0123456789ABCDEF0123456789abcdef01234567': not 40 lower-case hex digits"},
+		{"commit", "\"0000000000000000000000000000000000000000\"",
+		 "bad commit '0000000000000000000000000000000000000000': no commit has that name"},
+		{"files", "{}", "'files' is not a list"},
+		{"files", "[]", "there is no file to publish"},
+		{"files", "[{}]", "file 1: 'name' is missing"},
+		{"files", "[{\"name\":\"a\",\"file\":\"f\",\"mode\":-1}]", "file 1: 'mode' is not a file mode"},
+		{"files", "[{\"name\":\"a/b\",\"file\":\"f\",\"mode\":420}]", "bad file name 'a/b': it holds a slash"},
+		{"files", "[{\"name\":\"\",\"file\":\"f\",\"mode\":420}]", "bad file name '': it holds an empty name"},
+		{"files", "[{\"name\":\"manifest.json\",\"file\":\"f\",\"mode\":420}]",
+		 "bad file name 'manifest.json': the publisher writes that itself"},
+		{"files", "[{\"name\":\"a\",\"file\":\"f\",\"mode\":1},{\"name\":\"a\",\"file\":\"g\",\"mode\":1}]",
+		 "two files are named 'a'"},
+		{"files", "[{\"name\":\"a\",\"file\":\"f\",\"mode\":1},{\"name\":\"a.bz2\",\"file\":\"g\",\"mode\":1}]",
+		 "file name 'a.bz2' is also that of the packed image"},
+	};
+	struct publish_request r;
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_json_ json_t *j = with(rows[i][0], rows[i][1]);
+		_cleanup_free_ char *want = xasprintf("publish request: %s", rows[i][2]);
+
+		assert_refused(publish_request_from_json(j, &r, &e), e, ERR_INPUT, want);
+		assert_null(r.remote);
+	}
+}
+
+/* --- manifests --- */
+
+static void test_a_manifest_is_canonical(void **state)
+{
+	static const char want[] =
+		"{\n \"arch\": \"amd64\",\n \"backend\": \"unix\",\n \"branch\": \"\xc3\xbc-?\",\n \"build_image\": "
+		"\"sha256:00\",\n \"checks\": \"unix\",\n \"commit\": \"" SHA
+		"\",\n \"emulated\": true,\n \"files\": [\n"
+		"  {\n   \"mode\": \"0644\",\n   \"name\": \"a\",\n   \"sha256\": \"aa\",\n   \"size\": 1\n  },\n"
+		"  {\n   \"mode\": \"0755\",\n   \"name\": \"b\",\n   \"sha256\": \"bb\",\n   \"size\": 2\n  }\n ],\n"
+		" \"format\": \"slipway-manifest-1\",\n \"image\": \"www\",\n \"image_mode\": \"0755\",\n"
+		" \"image_sha256\": \"11\",\n \"image_size\": 5000000000,\n \"job\": \"demo/site 3.1\",\n"
+		" \"packed\": \"www.bz2\",\n \"packed_sha256\": \"22\",\n \"packed_size\": 7,\n \"packing\": "
+		"\"bzip2\",\n"
+		" \"path\": \"unix\",\n \"repository\": \"demo/site\"\n}\n";
+	_cleanup_json_ json_t *j = with("source_branch", "\"\xc3\xbc-?\"");
+	struct manifest_image image = {.plain = {"www", 5000000000, 0755, "11"}, .packed = {"www.bz2", 7, 0755, "22"}};
+	struct manifest_file files[] = {{"b", 2, 0755, "bb"}, {"a", 1, 0644, "aa"}};
+	_cleanup_free_ char *text = NULL, *again = NULL;
+	struct publish_request r;
+	struct err e;
+
+	(void)state;
+	assert_done(publish_request_from_json(j, &r, &e), e);
+	text = manifest_text(&r, &image, files, 2);
+	assert_string_equal(text, want);
+	free_p(&r.source_branch);
+	r.source_branch = xstrdup("\xff");
+	again = manifest_text(&r, &image, files, 2);
+	assert_non_null(strstr(again, "\"branch\": \"?\""));
+	publish_request_release(&r);
+}
+
+static void test_measuring_a_file(void **state)
+{
+	_cleanup_temp_ char *dir = unit_temp();
+	_cleanup_free_ char *path = xasprintf("%s/f", dir);
+	struct manifest_file m = {.name = "f"};
+	struct err e;
+
+	(void)state;
+	assert_done(fs_write_file(path, "abc", 3, 0600, &e), e);
+	assert_done(manifest_measure(path, 0710, &m, &e), e);
+	assert_int_equal(m.size, 3);
+	assert_int_equal(m.mode, 0755);
+	assert_string_equal(m.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	assert_string_equal(m.name, "f");
+	unlink(path);
+	assert_int_equal(manifest_measure(path, 0600, &m, &e), -1);
+	assert_int_equal(e.kind, ERR_MISSING);
+}
+
+/* --- pins --- */
+
+static void test_host_keys_are_pinned_once(void **state)
+{
+	static const char before[] = "# ours\n\nb:22 SHA256:bbb # by hand\nb:22 SHA256:ccc";
+	_cleanup_temp_ char *dir = unit_temp();
+	_cleanup_free_ char *file = xasprintf("%s/known", dir), *want = NULL;
+	_cleanup_buf_ struct buf text = BUF_INIT(4096);
+	struct stat st;
+	struct err e;
+
+	(void)state;
+	assert_done(fs_write_file(file, before, strlen(before), 0600, &e), e);
+	assert_int_equal(hostkey_check(file, "a", 22, "SHA256:aaa", &e), 1);
+	assert_int_equal(hostkey_check(file, "a", 22, "SHA256:aaa", &e), 0);
+	assert_int_equal(hostkey_check(file, "a", 2222, "SHA256:zzz", &e), 1);
+	assert_int_equal(hostkey_check(file, "b", 22, "SHA256:bbb", &e), 0);
+	assert_int_equal(hostkey_check(file, "b", 22, "SHA256:ccc", &e), 0);
+	want = xasprintf(
+		"the host key of 'a:22' has changed: it is SHA256:aa now, pinned is SHA256:aaa; somebody may be in "
+		"between. If the change is meant, replace its line in '%s'",
+		file);
+	assert_refused(hostkey_check(file, "a", 22, "SHA256:aa", &e), e, ERR_DENIED, want);
+	assert_done(fs_read_file(file, &text, &e), e);
+	assert_string_equal(buf_str(&text), "# ours\n\nb:22 SHA256:bbb # by hand\nb:22 SHA256:ccc\na:22 SHA256:aaa\n"
+					    "a:2222 SHA256:zzz\n");
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+static void test_a_damaged_pin_file_is_refused(void **state)
+{
+	static const char text[] = "x:22 SHA256:x\na:22 ssh-ed25519 AAAA\n";
+	_cleanup_temp_ char *dir = unit_temp();
+	_cleanup_free_ char *file = xasprintf("%s/known", dir), *want = NULL;
+	struct err e;
+
+	(void)state;
+	assert_done(fs_write_file(file, text, strlen(text), 0600, &e), e);
+	want = xasprintf("%s:2: not of the form 'host:port SHA256:…'", file);
+	assert_refused(hostkey_check(file, "a", 22, "SHA256:aaa", &e), e, ERR_INPUT, want);
+}
+
+static void test_a_fingerprint_is_that_of_ssh_keygen(void **state)
+{
+	unsigned char hash[32];
+	_cleanup_free_ char *text = NULL;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(hash); i++) hash[i] = (unsigned char)i;
+	text = hostkey_fingerprint(hash);
+	assert_string_equal(text, "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8");
+}
+
+/* --- keys --- */
+
+static void make_key(const char *dir, const char *const *options, struct secret *key_r)
+{
+	_cleanup_free_ char *path = xasprintf("%s/key", dir), *pub = xasprintf("%s/key.pub", dir);
+	_cleanup_vec_ struct vec argv = VEC_INIT;
+	struct child_opts o = {.argv = NULL};
+	struct err e;
+
+	unlink(path);
+	unlink(pub);
+	vec_add(&argv, "ssh-keygen");
+	vec_add(&argv, "-q");
+	vec_add_all(&argv, options);
+	vec_add(&argv, "-f");
+	vec_add(&argv, path);
+	o.argv = (const char *const *)vec_argv(&argv);
+	assert_done(child_check(&o, NULL, 60000, NULL, &e), e);
+	assert_done(secret_read_file(path, 65536, key_r, &e), e);
+}
+
+static void test_keys_that_are_taken_and_refused(void **state)
+{
+	static const struct {
+		const char *options[9];
+		const char *why;
+	} rows[] = {
+		{{"-t", "ed25519", "-N", ""}, NULL},
+		{{"-t", "ecdsa", "-N", ""}, NULL},
+		{{"-t", "ecdsa", "-m", "PEM", "-N", ""}, NULL},
+		{{"-t", "ed25519", "-N", "secret"},
+		 "the deploy key has a passphrase: seal one without (`ssh-keygen -p -N ''`)"},
+		{{"-t", "ecdsa", "-m", "PEM", "-N", "secret"},
+		 "the deploy key has a passphrase: seal one without (`ssh-keygen -p -N ''`)"},
+		{{"-t", "rsa", "-b", "1024", "-N", ""},
+		 "the deploy key is an RSA key, which this version cannot use: make one with `ssh-keygen -t ed25519`"},
+		{{"-t", "rsa", "-b", "1024", "-m", "PEM", "-N", ""},
+		 "the deploy key is an RSA key, which this version cannot use: make one with `ssh-keygen -t ed25519`"},
+	};
+	_cleanup_temp_ char *dir = unit_temp();
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_secret_ struct secret key = SECRET_INIT, ready = SECRET_INIT;
+
+		make_key(dir, rows[i].options, &key);
+		if (rows[i].why) {
+			assert_refused(deploykey_prepare(&key, &ready, &e), e, ERR_INPUT, rows[i].why);
+			continue;
+		}
+		assert_done(deploykey_prepare(&key, &ready, &e), e);
+		assert_int_equal(ready.len, key.len);
+		assert_memory_equal(ready.data, key.data, key.len);
+	}
+}
+
+static void test_line_ends_of_a_key_are_mended(void **state)
+{
+	static const char ugly[] = "-----BEGIN EC PRIVATE KEY-----\r\nAAAA\r\n-----END EC PRIVATE KEY-----";
+	_cleanup_secret_ struct secret key = SECRET_INIT, ready = SECRET_INIT;
+	struct err e;
+
+	(void)state;
+	secret_set(&key, ugly, strlen(ugly));
+	assert_done(deploykey_prepare(&key, &ready, &e), e);
+	assert_string_equal((char *)ready.data, "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n");
+	assert_int_equal(ready.len, strlen((char *)ready.data));
+}
+
+static void test_what_is_no_key(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		const char *why;
+	} rows[] = {
+		{"", 0, "the deploy key is not a text file"},
+		{"a\0b", 3, "the deploy key is not a text file"},
+		{"\r", 1, "the deploy key is not a private key: it has no line -----BEGIN … PRIVATE KEY-----"},
+		{"hello", 5, "the deploy key is not a private key: it has no line -----BEGIN … PRIVATE KEY-----"},
+		{"-----BEGIN PUBLIC KEY-----", 26,
+		 "the deploy key is not a private key: it has no line -----BEGIN … PRIVATE KEY-----"},
+		{"-----BEGIN OPENSSH PRIVATE KEY-----", 35,
+		 "the deploy key is damaged: its first lines are not those of a key"},
+		{"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n", 41,
+		 "the deploy key is damaged: its first lines are not those of a key"},
+		{"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU=\n", 69,
+		 "the deploy key is damaged: its first lines are not those of a key"},
+		{"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA/////25vbmU=\n", 69,
+		 "the deploy key is damaged: its first lines are not those of a key"},
+	};
+	struct err e;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_secret_ struct secret key = SECRET_INIT, ready = SECRET_INIT;
+
+		secret_set(&key, rows[i].text, rows[i].len);
+		assert_refused(deploykey_prepare(&key, &ready, &e), e, ERR_INPUT, rows[i].why);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_remotes_that_are_taken),
+		cmocka_unit_test(test_remotes_that_are_refused),
+		cmocka_unit_test(test_a_request_goes_through_json_and_back),
+		cmocka_unit_test(test_members_that_may_be_absent),
+		cmocka_unit_test(test_requests_that_are_refused),
+		cmocka_unit_test(test_a_manifest_is_canonical),
+		cmocka_unit_test(test_measuring_a_file),
+		cmocka_unit_test(test_host_keys_are_pinned_once),
+		cmocka_unit_test(test_a_damaged_pin_file_is_refused),
+		cmocka_unit_test(test_a_fingerprint_is_that_of_ssh_keygen),
+		cmocka_unit_test(test_keys_that_are_taken_and_refused),
+		cmocka_unit_test(test_line_ends_of_a_key_are_mended),
+		cmocka_unit_test(test_what_is_no_key),
+	};
+
+	secret_setup();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
