@@ -240,8 +240,8 @@ static void look_userns(struct patient *p, struct finding *f, const void *arg)
 	}
 	finding_lack(f, "%s", e.text);
 	snprintf(f->manual, sizeof(f->manual), "%s",
-		 p->uid == 0 ? "run this host's outer container with: docker run --privileged"
-			     : "sudo runner doctor --fix");
+		 e.kind == ERR_MISSING ? "runner doctor --fix, after the rows above are mended"
+				       : "in a container, start that with: docker run --privileged");
 }
 
 static void look_overlay(struct patient *p, struct finding *f, const void *arg)
