@@ -18,13 +18,11 @@ static const struct command commands[] = {
 	{"image", cmd_image, "[--arch ARCH] [--packages A,B] [--find] NAME",
 	 "make an image, or find it made, and say where it is"},
 	{"unpack", cmd_unpack, NULL, NULL},
-	{"repo", cmd_repo,
-	 "add [--show-secret] NAME URL | list [--json] | key NAME   [--state DIR]",
+	{"repo", cmd_repo, "add [--show-secret] NAME URL | list [--json] | key NAME   [--state DIR]",
 	 "the repositories that are built, and their keys"},
 	{"hook", cmd_hook, "install --repo NAME REPOSITORY | post-receive --repo NAME   [--state DIR]",
 	 "builds from pushes to a repository on this box"},
-	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME",
-	 "build the head of a branch now"},
+	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME", "build the head of a branch now"},
 	{"publish", cmd_publish,
 	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
 	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--known-hosts FILE] [--cache DIR] "
