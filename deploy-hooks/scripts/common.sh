@@ -79,6 +79,11 @@ write_state() {
 		return 0
 	fi
 	rm -f "$temp"
+	return 2
+}
+
+# Why, for the caller: at the end of a pipeline write_state is a shell of its own.
+unwritten() {
 	why="cannot write '$slip/state/$1' (is the disk full?)"
 	return 2
 }
@@ -93,7 +98,7 @@ remember() {
 	{
 		tail -n 999 "$slip/state/history" 2>/dev/null
 		printf '%s %s %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1" "$2" "$3"
-	} | write_state history
+	} | write_state history || unwritten history
 }
 
 is_held() { [ -f "$slip/state/held/$1" ]; }
@@ -102,7 +107,7 @@ is_held() { [ -f "$slip/state/held/$1" ]; }
 hold() {
 	reason=$(printf '%s' "$2" | head -n 1)
 	remember held "$1" "$reason" || return
-	printf 'commit=%s\nsince=%s\nreason=%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$reason" | write_state "held/$1"
+	printf 'commit=%s\nsince=%s\nreason=%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$reason" | write_state "held/$1" || unwritten "held/$1"
 }
 
 # The lock: an flock where there is that program, else a folder with its owner's pid and start time in it.

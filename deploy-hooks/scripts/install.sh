@@ -62,7 +62,7 @@ hook_install() {
 	fi
 	if [ ! -d "${hook%/*}" ]; then
 		mkdir -p "${hook%/*}" || die "cannot make '${hook%/*}'"
-		echo "hooks=${hook%/*}" >"$slip/made"
+		echo "hooks=${hook%/*}" >>"$slip/made"
 	fi
 	hook_text >"$hook.new" && chmod 755 "$hook.new" && mv -f "$hook.new" "$hook" || die "cannot write '$hook'"
 	case $hook in "$gitdir"/*) ;; *) say "core.hooksPath: the hook is '$hook'; in other clones it does nothing" ;; esac
@@ -74,7 +74,7 @@ cron_mark() { printf '# slipway:%s' "$slip"; }
 # cron_merge [LINE]: the user's crontab without our line, and with LINE. Never anything else of it.
 cron_merge() {
 	old=$(crontab -l 2>"$slip/cron.said") || {
-		grep -qi 'no crontab for' "$slip/cron.said" || {
+		grep -Eqi "no crontab for|can't open '[^/]*': No such file" "$slip/cron.said" || {
 			why="cannot read the crontab: $(head -n 1 "$slip/cron.said")"
 			rm -f "$slip/cron.said"
 			return 1
@@ -94,10 +94,15 @@ cron_merge() {
 	}
 }
 
+cron_remove() {
+	grep -qx cron=yes "$slip/made" 2>/dev/null || return 0
+	cron_merge || complain "$why; take the line with '$(cron_mark)' out of it"
+}
+
 cron_install() {
 	if [ "$1" = no ] || [ "$(conf poll)" = 0 ]; then
 		say "no poll by cron (as asked): a pull by hand or by something else deploys"
-		! command -v crontab >/dev/null || cron_merge || complain "$why"
+		cron_remove
 		return 0
 	fi
 	command -v crontab >/dev/null || {
@@ -113,6 +118,7 @@ cron_install() {
 		complain "no poll: $why"
 		return 0
 	}
+	grep -qx cron=yes "$slip/made" 2>/dev/null || echo cron=yes >>"$slip/made"
 	say "poll: every $(conf poll) minutes, by cron"
 }
 
@@ -169,7 +175,7 @@ install_settings() {
 cmd_uninstall() {
 	if driver running >/dev/null 2>&1; then say "the site is stopped"; fi
 	said=$(driver stop 2>&1) || complain "$said"
-	if command -v crontab >/dev/null; then cron_merge || complain "$why"; fi
+	cron_remove
 	hook=$(hook_path)
 	if [ -f "$hook" ] && grep -q '^# slipway: ' "$hook"; then rm -f "$hook"; fi
 	made=$(sed -n 's/^hooks=//p' "$slip/made" 2>/dev/null)

@@ -9,7 +9,7 @@
 # shellcheck disable=SC2154 # why, image, slip…: shared with the other parts
 
 step() {
-	printf 'commit=%s\nstep=%s\nattempt=%s\nhow=%s\n' "$commit" "$1" "$attempt" "$how" | write_state deploying || return
+	printf 'commit=%s\nstep=%s\nattempt=%s\nhow=%s\n' "$commit" "$1" "$attempt" "$how" | write_state deploying || unwritten deploying || return
 	fault "$1"
 }
 
@@ -60,7 +60,9 @@ live() {
 }
 
 watch_live() {
-	end=$(($(now) + $(conf watch))) misses=0
+	watch=$(conf watch) misses=0
+	# The clock counts whole seconds: one more, so that it is never less than what was asked for.
+	end=$(($(now) + watch + (watch > 0)))
 	while :; do
 		if ! live "$commit"; then
 			why="it does not run any more"
@@ -164,7 +166,7 @@ record() {
 	remember "$how" "$commit" "${old:+after $old}" || return
 	fault remembered
 	printf 'commit=%s\nprevious=%s\nsince=%s\nhow=%s\n' "$commit" "$old" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$how" |
-		write_state current || return
+		write_state current || unwritten current || return
 	fault recorded
 	rm -f "$slip/state/deploying" "$slip/state/held/$commit" "$slip/state/held/$commit.console"
 	images_prune

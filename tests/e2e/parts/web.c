@@ -14,7 +14,7 @@
 #define ERROR 2  /* answers 500 */
 #define HANG 3   /* takes connections and never answers */
 #define NOTIFY 4 /* serves, and says READY=1 */
-#define LATER 5  /* serves its first three requests, then crashes: only the watch sees it */
+#define LATER 5  /* serves two requests, then crashes: only the watch sees it */
 #define STUCK 6  /* serves, and ignores SIGTERM */
 #ifndef MODE
 #define MODE SERVE
@@ -102,7 +102,7 @@ int main(void)
 		if (MODE == HANG) continue;
 		serve_one(fd);
 		close(fd);
-		if (MODE == LATER && ++served == 3) abort();
+		if (MODE == LATER && ++served == 2) abort();
 	}
 	return 0;
 }
