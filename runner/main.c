@@ -5,6 +5,7 @@
 #include "lib/err.h"
 #include "lib/secret.h"
 #include "runner/cmd.h"
+#include "runner/sandbox/sandbox.h"
 
 struct command {
 	const char *name;
@@ -28,6 +29,7 @@ static const struct command commands[] = {
 	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--known-hosts FILE] [--cache DIR] "
 	 "[--state DIR] [--json] FILE...",
 	 "put an image and its files into a deployment repository"},
+	{"box", sandbox_box_main, NULL, NULL},
 	{NULL, NULL, NULL, NULL},
 };
 

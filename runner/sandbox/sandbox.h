@@ -25,7 +25,8 @@ struct sandbox_limits { /* 0: no limit */
 
 struct sandbox_opts {
 	const char *id;  /* of the job and attempt, e.g. "j12-1": names the cgroup */
-	const char *dir; /* an existing empty folder of the caller's, for the overlay's upper part; emptied by close */
+	const char *dir; /* an existing empty folder of the caller's, for what the box writes; emptied by close. Not on
+			    an overlay file system: the kernel lays no overlay over one */
 	const char *const *layers; /* folders, top first, NULL-terminated (image.h) */
 	struct sandbox_limits limits;
 	int network; /* 0: loopback only; 1: the internet, never the host's loopback (pasta) */
@@ -33,42 +34,44 @@ struct sandbox_opts {
 
 /* What could not be had on this host, for the log's first lines: "no pids limit: …". Filled by sandbox_open. */
 
-/* sandbox_open - namespaces, cgroup, overlay.
+/* sandbox_open - namespaces, cgroup, overlay. The calling thread must stay: the box is killed when it ends.
  *  out  notes  lines for people about limits that could not be had; may stay empty
  *  err  ERR_MISSING a program is not installed; ERR_SYS, ERR_DENIED with "run: runner doctor" where it helps */
 int sandbox_open(const struct sandbox_opts *o, struct sandbox **s_r, struct vec *notes, struct err *e) MUST_USE;
 
-/* Files into the box, before or between runs; paths are the container's, parents are made. */
+/* Files into the box, before or between runs (ERR_BUSY while one runs); paths are the container's, parents are made.
+ * What was there under that name is replaced. */
 int sandbox_put_file(struct sandbox *s, const char *path, const void *data, size_t len, unsigned mode,
 		     struct err *e) MUST_USE;
-/* sandbox_put_tree - unpack a tar stream from fd (as `git archive` writes it) below path; contained. */
+/* sandbox_put_tar - unpack a tar stream from fd (as `git archive` writes it) below path; contained. */
 int sandbox_put_tar(struct sandbox *s, int fd, const char *path, struct err *e) MUST_USE;
-/* sandbox_put_git - a work tree at exactly this commit with a small .git of its own, from a bare mirror. */
+/* sandbox_put_git - a work tree at exactly this commit with a small .git of its own (the last 50 commits, and tags on
+ * them), owned by the container's root, from a bare mirror. Nothing of the source or the mirror is run. */
 int sandbox_put_git(struct sandbox *s, const char *mirror, const char *commit, const char *path,
 		    struct err *e) MUST_USE;
 
 struct sandbox_run {
 	const char *const *argv; /* NULL-terminated; looked up in the container's PATH */
 	const char *const *env;  /* the whole environment; never written to a disk */
-	const char *cwd;
-	int in, out;       /* stdin (0: /dev/null) and stdout+stderr of the container */
-	int stop_grace_ms; /* between TERM and KILL in sandbox_stop; default 5000 */
+	const char *cwd;         /* made when it is not there */
+	int in, out;             /* stdin (0: /dev/null) and stdout+stderr of the container */
+	int stop_grace_ms;       /* between TERM and KILL in sandbox_stop; default 5000 */
 };
 
 /* sandbox_start - run one container; only one at a time. Returns when it is started. */
 int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e) MUST_USE;
-/* Readable when the container has ended: then call sandbox_end, once. */
+/* Readable when the container has ended: then call sandbox_end, once. A new one for each run; -1 between runs. */
 int sandbox_fd(const struct sandbox *s);
 /*  out  status_r  of the container's own first command, as its init saw it
  *       oom_r     1 if the kernel killed for memory (where the host can tell)
- *  err  ERR_REMOTE the container could not be started (missing program, crun's text) */
+ *  err  ERR_REMOTE the command could not be started (missing program or folder), or the box is gone */
 int sandbox_end(struct sandbox *s, struct child_status *status_r, int *oom_r, struct err *e) MUST_USE;
 /* TERM to the container's init, KILL to everything after the grace time; returns at once, sandbox_fd tells the end. */
 void sandbox_stop(struct sandbox *s);
 void sandbox_kill(struct sandbox *s); /* KILL at once */
 
 /* sandbox_collect - regular files below `root` in the container that match a glob (fnmatch, FNM_PATHNAME; no link
- * is followed, no path leaves root), in sorted order.
+ * is followed, no path leaves root), in sorted order. Between runs.
  *  in   fn  called with a descriptor open for reading and the path relative to root; returns -1 to stop with *e */
 typedef int sandbox_file_fn(void *arg, const char *path, int fd, unsigned mode, uint64_t size, struct err *e);
 int sandbox_collect(struct sandbox *s, const char *root, const char *glob, sandbox_file_fn *fn, void *arg,
@@ -80,9 +83,13 @@ int sandbox_connect(struct sandbox *s, int port, int *fd_r, struct err *e) MUST_
 /* sandbox_close - kill what runs, wait until it is gone, remove cgroups and files. Takes NULL, leaves NULL. */
 void sandbox_close(struct sandbox **s);
 
-/* sandbox_sweep - at start-up: cgroups and folders of boxes whose leader is gone. `live(id, arg)` says which are not.
- */
-void sandbox_sweep(const char *root_dir, int (*live)(const char *id, void *arg), void *arg);
+/* sandbox_sweep - at start-up: cgroups and files of boxes whose leader is gone. Looks at <root_dir>/<name>/<box> for
+ * each name and empties what is there (the opts.dir of a box that sandbox_close never saw).
+ *  in   live  says of a name that its leader lives: that one is left alone */
+void sandbox_sweep(const char *root_dir, const char *box, int (*live)(const char *name, void *arg), void *arg);
+
+/* The `runner` that is to be the box, where the caller is another program (a test). Borrowed; NULL: this binary. */
+void sandbox_set_runner(const char *path);
 
 /* The internal command `runner box`: the first process inside. Never returns. argv as given to main. */
 int sandbox_box_main(int argc, char **argv);

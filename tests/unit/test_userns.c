@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "lib/fs.h"
+#include "lib/secret.h"
 #include "runner/sandbox/userns.h"
 
 static void test_find_range_takes_the_largest_row_of_the_user(void **state)
@@ -158,5 +159,6 @@ int main(void)
 		cmocka_unit_test(test_program_in_a_private_folder_runs),
 	};
 
+	secret_setup(); /* as every runner does: no core dumps, /proc/PID is root's */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

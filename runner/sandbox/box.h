@@ -1,0 +1,38 @@
+#ifndef RUNNER_SANDBOX_BOX_H
+#define RUNNER_SANDBOX_BOX_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "lib/err.h"
+#include "runner/sandbox/proto.h"
+
+/* Inside of a box: shared by box*.c alone. The box's first process is pid 1 of the box, root of its user namespace,
+ * sees the host's files (as that user) and none of its processes; it never runs a stranger's program outside of a
+ * container. Its own files are on a tmpfs that no other process sees. */
+
+#define BOX_HOME "/tmp" /* the tmpfs, over the host's */
+#define BOX_ROOT BOX_HOME "/root"
+#define BOX_BUNDLE BOX_HOME "/bundle"
+#define BOX_STATE BOX_HOME "/state"
+#define BOX_INIT BOX_HOME "/init"
+
+struct box_place {
+	int root; /* the containers' root file system, O_PATH */
+	int crun; /* sealed memory file with crun in it */
+};
+
+/* boxsetup.c: namespaces, mounts, config.json. The message's descriptors are used up. */
+int box_setup(struct proto_msg *m, struct box_place *p_r, struct err *e) MUST_USE;
+
+/* boxnet.c */
+int box_net_open(int network, struct err *e) MUST_USE;            /* a network namespace of our own, lo up, pasta */
+int box_net_files(int root, int network, struct err *e) MUST_USE; /* hosts, resolv.conf */
+int box_net_connect(int port, int *fd_r, struct err *e) MUST_USE;
+/* box_net_resolv - the name servers of a resolv.conf that can be reached from another loopback; "" when none */
+char *box_net_resolv(const char *text);
+
+/* boxgit.c: a work tree at a commit, from a git-upload-pack that the leader runs */
+int box_git(int root, const char *path, const char *commit, int peer, struct err *e) MUST_USE;
+
+#endif

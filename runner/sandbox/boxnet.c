@@ -1,0 +1,179 @@
+/* The box's network: loopback of its own and, where asked for, the internet by pasta. pasta runs in the box's pid
+ * namespace, so it dies with the box, but must start in the host's network namespace: its starter is forked before
+ * the box leaves that. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/buf.h"
+#include "lib/child.h"
+#include "lib/fs.h"
+#include "runner/sandbox/box.h"
+#include "runner/sandbox/oci.h"
+#include "runner/sandbox/tree.h"
+
+enum { PASTA_TIMEOUT_MS = 15000, CONNECT_TIMEOUT_MS = 2000 };
+
+static int lo_up(struct err *e)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq r = {.ifr_name = "lo"};
+
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &r)) return err_sys(e, "cannot look at the box's loopback");
+	r.ifr_flags |= IFF_UP | IFF_RUNNING;
+	return ioctl(fd, SIOCSIFFLAGS, &r) ? err_sys(e, "cannot start the box's loopback") : 0;
+}
+
+/* In the starter: waits for the namespace, runs pasta (which goes to the background when the interface is set up) and
+ * tells on `up` what went wrong, nothing when all is well. */
+static _Noreturn void start_pasta(int down, int up)
+{
+	/* Neither the host's loopback is reached from the box, by the gateway's address or by a forwarded port, nor the
+	 * box's from the host. */
+	const char *argv[] = {
+		"pasta", "-q", "--config-net", "--no-netns-quit", "--no-map-gw",    "-t", "none", "-u", "none", "-T",
+		"none",  "-U", "none",         "--netns",         "/proc/1/ns/net", NULL};
+	struct child_opts o = {.argv = argv};
+	struct err e;
+	char go;
+
+	if (read(down, &go, 1) != 1) _exit(1);
+	if (child_check(&o, NULL, PASTA_TIMEOUT_MS, NULL, &e) && write(up, e.text, strlen(e.text)) < 0) _exit(1);
+	_exit(0);
+}
+
+struct starter {
+	pid_t pid;
+	int down, up; /* our ends */
+};
+
+static int fork_starter(struct starter *s, struct err *e)
+{
+	int down[2], up[2];
+
+	if (pipe2(down, O_CLOEXEC) || pipe2(up, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
+	s->pid = fork();
+	if (s->pid < 0) return err_sys(e, "cannot fork");
+	if (s->pid == 0) {
+		close(down[1]);
+		start_pasta(down[0], up[1]);
+	}
+	close(down[0]);
+	close(up[1]);
+	s->down = down[1];
+	s->up = up[0];
+	return 0;
+}
+
+static int await_starter(struct starter *s, struct err *e)
+{
+	_cleanup_close_ int down = s->down, up = s->up;
+	_cleanup_buf_ struct buf why = BUF_INIT(4096);
+	int status;
+
+	if (write(down, "x", 1) != 1) return err_sys(e, "cannot start pasta");
+	if (fs_read_fd(up, "pasta's starter", &why, e)) return -1;
+	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR) {}
+	return why.len ? err_set(e, ERR_REMOTE, "cannot connect the box to the network: %s", buf_str(&why)) : 0;
+}
+
+int box_net_open(int network, struct err *e)
+{
+	struct starter s = {0};
+
+	if (network && fork_starter(&s, e)) return -1;
+	if (unshare(CLONE_NEWNET)) return err_sys(e, "cannot make a network namespace");
+	if (lo_up(e)) return -1;
+	return network ? await_starter(&s, e) : 0;
+}
+
+char *box_net_resolv(const char *text)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(65536);
+
+	for (const char *p = text; *p;) {
+		size_t len = strcspn(p, "\n");
+		char address[64];
+
+		if (sscanf(p, "nameserver %63[0-9a-fA-F.:]", address) == 1 && strncmp(address, "127.", 4) &&
+		    strcmp(address, "::1") && strcmp(address, "0.0.0.0"))
+			buf_addf(&out, "nameserver %s\n", address);
+		if (!strncmp(p, "search ", 7) || !strncmp(p, "options ", 8)) {
+			buf_add(&out, p, len);
+			buf_addch(&out, '\n');
+		}
+		p += len + (p[len] == '\n');
+	}
+	return strstr(buf_str(&out), "nameserver") ? buf_steal(&out) : xstrdup("");
+}
+
+static int put_text(int root, const char *path, const char *text, struct err *e)
+{
+	_cleanup_close_ int fd = open(BOX_HOME, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd < 0) return err_sys(e, "cannot make a file in the box");
+	if (fs_write_all(fd, text, strlen(text), path, e)) return -1;
+	if (lseek(fd, 0, SEEK_SET)) return err_sys(e, "cannot make a file in the box");
+	return tree_put_file(root, path, fd, 0644, e);
+}
+
+int box_net_files(int root, int network, struct err *e)
+{
+	/* With systemd-resolved the first names its stub on the host's loopback, the second the servers behind it. */
+	const char *const sources[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
+	_cleanup_free_ char *servers = xstrdup("");
+	struct err ignored;
+
+	if (put_text(root, "/etc/hosts",
+		     "127.0.0.1 localhost " OCI_HOSTNAME "\n::1 localhost ip6-localhost ip6-loopback\n", e))
+		return -1;
+	if (!network) return 0;
+	for (size_t i = 0; i < ARRAY_LEN(sources) && !*servers; i++) {
+		_cleanup_buf_ struct buf text = BUF_INIT(65536);
+
+		if (fs_read_file(sources[i], &text, &ignored)) continue;
+		free_p(&servers);
+		servers = box_net_resolv(buf_str(&text));
+	}
+	return put_text(root, "/etc/resolv.conf", servers, e);
+}
+
+int box_net_connect(int port, int *fd_r, struct err *e)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	struct pollfd pf = {.fd = fd, .events = POLLOUT};
+	int why = 0, n;
+	socklen_t len = sizeof(why);
+
+	if (port < 1 || port > 65535) return err_set(e, ERR_INPUT, "no such port: %d", port);
+	if (fd < 0) return err_sys(e, "cannot make a socket");
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (connect(fd, (const struct sockaddr *)&a, sizeof(a))) {
+		if (errno != EINPROGRESS) {
+			why = errno;
+		} else {
+			do n = poll(&pf, 1, CONNECT_TIMEOUT_MS);
+			while (n < 0 && errno == EINTR);
+			if (n == 0) return err_set(e, ERR_BUSY, "cannot connect to port %d: no answer", port);
+			if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &len)) why = errno;
+		}
+	}
+	if (why == ECONNREFUSED) return err_set(e, ERR_BUSY, "cannot connect to port %d: %s", port, strerror(why));
+	errno = why;
+	if (why) return err_sys(e, "cannot connect to port %d", port);
+	if (fcntl(fd, F_SETFL, 0)) return err_sys(e, "cannot set up a socket");
+	*fd_r = fd;
+	fd = -1;
+	return 0;
+}

@@ -1,0 +1,182 @@
+/* From a fresh process in the box's namespaces to one that can start containers. The order matters: what is the
+ * host's is opened before the mounts that hide it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/buf.h"
+#include "lib/fs.h"
+#include "runner/sandbox/box.h"
+#include "runner/sandbox/oci.h"
+#include "runner/sandbox/seccomp.h"
+#include "runner/sandbox/tree.h"
+
+enum { NOFILE = 65536 };
+
+static int copy_to(int from, const char *path, mode_t mode, struct err *e)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+
+	if (fd < 0) return err_sys(e, "cannot create '%s' in the box", path);
+	return fs_copy_fd(from, fd, path, NULL, e);
+}
+
+/* crun copies itself to sealed memory at each start, so that no container can overwrite it, unless it finds itself
+ * there already: one copy a box saves an exec and a copy a run. src: crun's cloned_binary.c */
+static int load_crun(int *fd_r, struct err *e)
+{
+	const char *path = getenv("PATH");
+	_cleanup_close_ int fd = -1, from = -1;
+
+	if (!path || !*path) path = "/usr/local/bin:/usr/bin:/bin";
+	for (const char *p = path; from < 0 && *p;) {
+		size_t n = strcspn(p, ":");
+		_cleanup_free_ char *full = xasprintf("%.*s/crun", (int)n, p);
+
+		from = open(full, O_RDONLY | O_CLOEXEC);
+		p += n + (p[n] == ':');
+	}
+	if (from < 0) return err_set(e, ERR_MISSING, "cannot run 'crun': it is not installed; run: runner doctor");
+	fd = memfd_create("crun", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0) return err_sys(e, "cannot make memory for crun");
+	if (fs_copy_fd(from, fd, "crun", NULL, e)) return -1;
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE))
+		return err_sys(e, "cannot seal crun");
+	*fd_r = fd;
+	fd = -1;
+	return 0;
+}
+
+static int mount_at(const char *type, const char *where, unsigned long flags, const char *options, struct err *e)
+{
+	if (mount(type, where, type, flags, options))
+		return err_sys(e, "cannot mount %s in the box (run: runner doctor)", type);
+	return 0;
+}
+
+/* A folder of the host as a descriptor in our own mount namespace, which overlayfs insists on. As root the leader
+ * sends a detached mount, for the path may lead through folders that only the host's root may enter. */
+static int grab(struct proto_msg *m, size_t i, int *fd_r, struct err *e)
+{
+	_cleanup_close_ int sent = proto_msg_take_fd(m, i + 1);
+	_cleanup_free_ char *where = xasprintf(BOX_HOME "/host/%zu", i);
+
+	if (sent < 0) {
+		*fd_r = open(m->s.items[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return *fd_r < 0 ? err_sys(e, "cannot open '%s'", m->s.items[i]) : 0;
+	}
+	if (mkdir(where, 0700)) return err_sys(e, "cannot make folder '%s' in the box", where);
+	if (syscall(SYS_move_mount, sent, "", AT_FDCWD, where, MOVE_MOUNT_F_EMPTY_PATH))
+		return err_sys(e, "cannot mount '%s' in the box", m->s.items[i]);
+	*fd_r = sent;
+	sent = -1;
+	return 0;
+}
+
+/* Options name descriptors, so no path needs quoting. The upper part is thrown away with the box: it is never synced
+ * to the disk ("volatile", Linux 5.10). */
+static int mount_overlay(struct proto_msg *m, struct err *e)
+{
+	_cleanup_buf_ struct buf options = BUF_INIT(4096);
+	int data, fd;
+
+	if (grab(m, 0, &data, e)) return -1;
+	buf_adds(&options, "userxattr,lowerdir=");
+	for (size_t i = 1; i < m->s.len; i++) {
+		if (grab(m, i, &fd, e)) return -1;
+		buf_addf(&options, "%s/proc/self/fd/%d", i > 1 ? ":" : "", fd);
+	}
+	buf_addf(&options, ",upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/work", data, data);
+	if (buf_check(&options, "list of layers", e)) return -1;
+	buf_adds(&options, ",volatile");
+	if (!mount("overlay", BOX_ROOT, "overlay", 0, options.data)) return 0;
+	if (errno == EINVAL) {
+		options.data[options.len - strlen(",volatile")] = '\0';
+		if (!mount("overlay", BOX_ROOT, "overlay", 0, options.data)) return 0;
+	}
+	return err_sys(e, "cannot mount the box's file system (run: runner doctor)");
+}
+
+static int mount_all(struct err *e)
+{
+	const char *const folders[] = {BOX_ROOT, BOX_BUNDLE, BOX_STATE, BOX_HOME "/host"};
+
+	/* Nothing of the box is seen outside, and unmounts outside are not held up by it. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return err_sys(e, "cannot make the box's mounts private");
+	if (mount_at("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e) ||
+	    mount_at("tmpfs", BOX_HOME, MS_NOSUID | MS_NODEV, "mode=0700,size=64m", e))
+		return -1;
+	/* The leader keeps the control groups. crun shall not see the host's: it refuses mixtures of version 1 and 2.
+	 */
+	if (fs_exists("/sys/fs/cgroup") &&
+	    mount_at("tmpfs", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV, "mode=0555,size=4k", e))
+		return -1;
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+		if (mkdir(folders[i], 0700)) return err_sys(e, "cannot make folder '%s' in the box", folders[i]);
+	return 0;
+}
+
+static uint64_t hard_limit(int resource)
+{
+	struct rlimit r;
+
+	return getrlimit((__rlimit_resource_t)resource, &r) || r.rlim_max == RLIM_INFINITY ? UINT64_MAX : r.rlim_max;
+}
+
+static int write_config(const struct proto_msg *m, struct err *e)
+{
+	_cleanup_buf_ struct buf bpf = BUF_INIT(1 << 20);
+	_cleanup_free_ char *text = NULL;
+	uint64_t fsize = m->n[1] > 0 ? (uint64_t)m->n[1] : UINT64_MAX,
+		 nproc = m->n[2] > 0 ? (uint64_t)m->n[2] : UINT64_MAX;
+	struct oci_rlimit rlimits[] = {
+		{"RLIMIT_NOFILE", hard_limit(RLIMIT_NOFILE), NOFILE},
+		{"RLIMIT_FSIZE", hard_limit(RLIMIT_FSIZE), fsize},
+		{"RLIMIT_NPROC", hard_limit(RLIMIT_NPROC), nproc},
+		{"RLIMIT_CORE", hard_limit(RLIMIT_CORE), 0},
+	};
+	struct oci_opts o = {
+		.rootfs = BOX_ROOT, .init = BOX_INIT, .bpf = &bpf, .rlimits = rlimits, .nrlimits = ARRAY_LEN(rlimits)};
+	_cleanup_close_ int fd = open(BOX_BUNDLE "/config.json", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (seccomp_filter(&bpf, e)) return -1;
+	text = oci_config(&o);
+	if (fd < 0) return err_sys(e, "cannot create '" BOX_BUNDLE "/config.json'");
+	return fs_write_all(fd, text, strlen(text), "config.json", e);
+}
+
+/* Servers under test may have port 80: it is the box's own loopback. Not there in old kernels, and no harm then. */
+static void free_ports(void)
+{
+	_cleanup_close_ int fd = open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, "0", 1) != 1) errno = 0;
+}
+
+int box_setup(struct proto_msg *m, struct box_place *p_r, struct err *e)
+{
+	int network = !!(m->n[0] & BOX_SETUP_NETWORK);
+	_cleanup_close_ int crun = -1, root = -1, init = proto_msg_take_fd(m, 0);
+
+	if (m->s.len < 2 || init < 0) return err_set(e, ERR_INPUT, "a box needs a folder, a layer and an init");
+	if (load_crun(&crun, e) || box_net_open(network, e) || mount_all(e)) return -1;
+	if (mount_overlay(m, e) || copy_to(init, BOX_INIT, 0755, e)) return -1;
+	root = open(BOX_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0) return err_sys(e, "cannot open the box's file system");
+	free_ports();
+	if (box_net_files(root, network, e) || write_config(m, e)) return -1;
+	*p_r = (struct box_place){root, crun};
+	root = crun = -1;
+	return 0;
+}

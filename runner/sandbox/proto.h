@@ -1,0 +1,73 @@
+#ifndef RUNNER_SANDBOX_PROTO_H
+#define RUNNER_SANDBOX_PROTO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/err.h"
+#include "lib/vec.h"
+
+/* What a job's leader and the first process of its box say to each other: one record a packet over a
+ * SOCK_SEQPACKET pair: a head {op, count of strings, length of the body, four numbers}, then the strings, each with
+ * its NUL. Descriptors go beside it. Every request but STOP and KILL is answered by OK or FAIL; FILE comes any
+ * number of times before the OK of a COLLECT. What may be asked when is a table in box.c. */
+
+enum box_op {
+	BOX_SETUP,    /* n: flags, fsize, nproc, -; s: data folder, layers…; fds: init [data, layers…] → OK */
+	BOX_PUT_FILE, /* n: mode; s: path; fds: bytes */
+	BOX_PUT_TAR,  /* s: path; fds: tar stream */
+	BOX_PUT_GIT,  /* s: path, commit; fds: a git-upload-pack */
+	BOX_START,    /* n: grace ms; s: folder to make, or none; fds: in, out, end pipe, what to run
+			 (runner/sandbox/init/init.h) */
+	BOX_STOP,
+	BOX_KILL,
+	BOX_COLLECT, /* s: root, glob */
+	BOX_CONNECT, /* n: port → OK with the socket */
+	BOX_OK,
+	BOX_FAIL, /* n: kind, errno; s: text */
+	BOX_FILE, /* n: mode, size; s: path; fds: the file */
+	BOX_OPS,  /* how many there are */
+};
+
+const char *box_op_name(enum box_op op);
+
+enum { BOX_SETUP_NETWORK = 1 };
+
+enum { PROTO_MAX_FDS = 130, PROTO_MAX_BODY = 65536, PROTO_NUMBERS = 4 };
+
+struct proto_msg {
+	enum box_op op;
+	int64_t n[PROTO_NUMBERS];
+	struct vec s;
+	int fds[PROTO_MAX_FDS];
+	size_t nfds;
+};
+
+void proto_msg_init(struct proto_msg *m, enum box_op op);
+void proto_msg_release(struct proto_msg *m);          /* closes the descriptors that are still in it */
+int proto_msg_take_fd(struct proto_msg *m, size_t i); /* now the caller's; -1 if there is none */
+
+/* proto_send - the descriptors in m are borrowed and stay open. err ERR_SYS; EPIPE: the other side is gone */
+int proto_send(int sock, const struct proto_msg *m, struct err *e) MUST_USE;
+
+/* proto_recv - the next record, blocking.
+ *  out  m_r  released by the caller; untouched unless 0 is returned
+ *  ret  0; 1 the other side closed; -1 err ERR_SYS, ERR_INPUT a record that breaks the rules above */
+int proto_recv(int sock, struct proto_msg *m_r, struct err *e) MUST_USE;
+
+/* proto_parse - the bytes of one packet; sets all of m_r but its descriptors. err ERR_INPUT */
+int proto_parse(const void *bytes, size_t len, struct proto_msg *m_r, struct err *e) MUST_USE;
+
+/* What the box writes to the end pipe, once, when a container has ended. */
+enum box_end_how {
+	BOX_END_EXITED,      /* code: status */
+	BOX_END_SIGNALLED,   /* code: signal */
+	BOX_END_NOT_STARTED, /* text says why */
+};
+struct box_end {
+	enum box_end_how how;
+	int code;
+	char text[600];
+};
+
+#endif

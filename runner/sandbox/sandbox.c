@@ -1,0 +1,510 @@
+/* The leader's side of a box. It makes the control groups and the user namespace, starts the box's first process in
+ * them, asks it for everything else, and removes what is left on the disk: only it may. After it was killed itself
+ * there are files and empty control groups, no processes and no mounts; sandbox_sweep finds them. */
+#include "runner/sandbox/sandbox.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/mount.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/buf.h"
+#include "lib/fs.h"
+#include "runner/sandbox/cgroup.h"
+#include "runner/sandbox/init/init.h"
+#include "runner/sandbox/proto.h"
+#include "runner/sandbox/userns.h"
+
+/* The box's own processes count too: outer, inner, pasta, and crun and init while a container starts. */
+enum { OWN_PIDS = 8, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS = PROTO_MAX_FDS - 2 };
+
+struct sandbox {
+	struct cgroup cgroup;
+	char *dir;
+	int sock;
+	int pidfd;
+	pid_t pid;
+	int end; /* of the run in progress; -1 between runs */
+};
+
+static const char *runner_path;
+
+void sandbox_set_runner(const char *path)
+{
+	runner_path = path;
+}
+
+static const char *runner(void)
+{
+	return runner_path ? runner_path : child_self();
+}
+
+static int open_init(int *fd_r, struct err *e)
+{
+	const char *self = runner(), *slash = strrchr(self, '/');
+	int len = slash ? (int)(slash - self) : 0;
+	_cleanup_free_ char *beside = xasprintf("%.*s/slipway-init", len, self);
+	_cleanup_free_ char *installed = xasprintf("%.*s/../libexec/slipway/slipway-init", len, self);
+
+	*fd_r = open(beside, O_RDONLY | O_CLOEXEC);
+	if (*fd_r < 0) *fd_r = open(installed, O_RDONLY | O_CLOEXEC);
+	return *fd_r < 0 ? err_sys(e, "cannot open '%s'", beside) : 0;
+}
+
+/* --- opening --- */
+
+static char *record_path(const char *dir)
+{
+	return xasprintf("%s/cgroups", dir);
+}
+
+static int make_folders(const char *dir, struct err *e)
+{
+	const char *const names[] = {"data", "data/upper", "data/work"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", dir, names[i]);
+
+		if (userns_mkdir(path, e)) return -1;
+	}
+	return 0;
+}
+
+static void limit(struct sandbox *s, const struct sandbox_opts *o, struct vec *notes)
+{
+	int64_t values[CGROUP_LIMITS] = {[CGROUP_MEMORY] = o->limits.memory_bytes,
+					 [CGROUP_PIDS] = o->limits.pids ? o->limits.pids + OWN_PIDS : 0,
+					 [CGROUP_CPU] = o->limits.cpus_milli};
+	_cleanup_free_ char *record = record_path(o->dir), *name = NULL;
+	struct stat st = {0};
+
+	/* Two runners on one box may both have a job of this id; no two have this folder. */
+	if (stat(o->dir, &st)) st.st_ino = 0;
+	name = xasprintf("%s.%llx", o->id, (unsigned long long)st.st_ino);
+	cgroup_make(name, values, record, &s->cgroup, notes);
+}
+
+static int start_box(struct sandbox *s, int userns, struct err *e)
+{
+	_cleanup_free_ char *parent = xasprintf("%d", (int)getpid());
+	const char *argv[] = {runner(), "box", "3", "4", parent, NULL};
+	_cleanup_close_ int ours = -1, theirs = -1, null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	int pair[2];
+
+	if (null < 0) return err_sys(e, "cannot open '/dev/null'");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) return err_sys(e, "cannot make a socket pair");
+	ours = pair[0];
+	theirs = pair[1];
+
+	struct child_fd fds[] = {{theirs, 3}, {userns, 4}};
+	struct child_opts o = {.argv = argv,
+			       .cwd = "/",
+			       .out = null,
+			       .fds = fds,
+			       .nfds = ARRAY_LEN(fds),
+			       .setsid = 1,
+			       .die_with_parent = 1};
+
+	if (child_start(&o, &s->pid, &s->pidfd, e)) return -1;
+	s->sock = ours;
+	ours = -1;
+	return 0;
+}
+
+static int gone(struct sandbox *s, struct err *e)
+{
+	return err_set(e, ERR_REMOTE, "the box is gone%s", cgroup_oom(&s->cgroup) ? ": out of memory" : "");
+}
+
+/* Takes what the box says next; a FAIL becomes *e. */
+static int hear(struct sandbox *s, struct proto_msg *m_r, struct err *e)
+{
+	struct proto_msg m;
+	int rc = proto_recv(s->sock, &m, e);
+
+	if (rc < 0) return -1;
+	if (rc) return gone(s, e);
+	if (m.op == BOX_FAIL) {
+		enum err_kind kind = m.n[0] > ERR_NONE && m.n[0] <= ERR_SYS ? (enum err_kind)m.n[0] : ERR_REMOTE;
+
+		err_set(e, kind, "%s", m.s.len ? m.s.items[0] : "the box refused");
+		e->sys_errno = (int)m.n[1];
+		proto_msg_release(&m);
+		return -1;
+	}
+	*m_r = m;
+	return 0;
+}
+
+static int ask(struct sandbox *s, const struct proto_msg *m, int *fd_r, struct err *e)
+{
+	struct proto_msg reply;
+	int ok;
+
+	if (proto_send(s->sock, m, e)) return e->sys_errno == EPIPE || e->sys_errno == ECONNRESET ? gone(s, e) : -1;
+	if (hear(s, &reply, e)) return -1;
+	ok = reply.op == BOX_OK;
+	if (ok && fd_r) *fd_r = proto_msg_take_fd(&reply, 0);
+	proto_msg_release(&reply);
+	return ok ? 0 : err_set(e, ERR_REMOTE, "the box gave no answer to '%s'", box_op_name(m->op));
+}
+
+/* Adds a folder of the host; as root, as a detached mount (boxsetup.c, grab()). */
+static int add_folder(struct proto_msg *m, const char *path, struct err *e)
+{
+	_cleanup_free_ char *full = realpath(path, NULL);
+	int fd;
+
+	if (!full) return err_sys(e, "cannot open '%s'", path);
+	vec_add(&m->s, full);
+	if (geteuid()) return 0;
+	fd = (int)syscall(SYS_open_tree, AT_FDCWD, full, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0) return err_sys(e, "cannot open '%s'", path);
+	m->fds[m->nfds++] = fd;
+	return 0;
+}
+
+static void note_limits(const struct sandbox *s, const struct sandbox_opts *o, struct proto_msg *m, struct vec *notes)
+{
+	if (o->limits.disk_bytes) {
+		m->n[1] = o->limits.disk_bytes;
+		vec_addf(notes, "no disk limit for all files together, only for each one: %lld bytes",
+			 (long long)o->limits.disk_bytes);
+	}
+	if (o->limits.pids && !s->cgroup.dir[CGROUP_PIDS]) {
+		m->n[2] = o->limits.pids + OWN_PIDS;
+		vec_addf(notes, "pids limit for each user in the container only: %d", o->limits.pids);
+	}
+}
+
+static int set_up(struct sandbox *s, const struct sandbox_opts *o, struct vec *notes, struct err *e)
+{
+	_cleanup_free_ char *data = xasprintf("%s/data", o->dir);
+	struct proto_msg m;
+	int init, result;
+	size_t n = 0;
+
+	while (o->layers[n]) n++;
+	if (n < 1 || n > MAX_LAYERS)
+		return err_set(e, ERR_INPUT, "a box has 1 to %d layers, not %zu", (int)MAX_LAYERS, n);
+	proto_msg_init(&m, BOX_SETUP);
+	if (o->network) m.n[0] |= BOX_SETUP_NETWORK;
+	note_limits(s, o, &m, notes);
+	result = open_init(&init, e);
+	if (!result) {
+		m.fds[m.nfds++] = init;
+		result = add_folder(&m, data, e);
+	}
+	for (size_t i = 0; i < n && !result; i++) result = add_folder(&m, o->layers[i], e);
+	if (!result) result = ask(s, &m, NULL, e);
+	proto_msg_release(&m);
+	return result;
+}
+
+int sandbox_open(const struct sandbox_opts *o, struct sandbox **s_r, struct vec *notes, struct err *e)
+{
+	__attribute__((cleanup(sandbox_close))) struct sandbox *s = xcalloc(1, sizeof(*s));
+	_cleanup_close_ int userns = -1;
+
+	s->sock = s->pidfd = s->end = -1;
+	s->dir = xstrdup(o->dir);
+	if (userns_open(&userns, e) || make_folders(o->dir, e)) return err_wrap(e, "box '%s'", o->id);
+	limit(s, o, notes);
+	if (start_box(s, userns, e)) return err_wrap(e, "box '%s'", o->id);
+	cgroup_join(&s->cgroup, s->pid, notes);
+	if (set_up(s, o, notes, e)) return err_wrap(e, "box '%s'", o->id);
+	*s_r = steal(s);
+	return 0;
+}
+
+/* --- files --- */
+
+static int memory_file(const void *data, size_t len, int *fd_r, struct err *e)
+{
+	_cleanup_close_ int fd = memfd_create("slipway", MFD_CLOEXEC);
+
+	if (fd < 0) return err_sys(e, "cannot make a memory file");
+	if (fs_write_all(fd, data, len, "memory file", e)) return -1;
+	if (lseek(fd, 0, SEEK_SET)) return err_sys(e, "cannot rewind a memory file");
+	*fd_r = fd;
+	fd = -1;
+	return 0;
+}
+
+/* A request with up to two strings, one number and one descriptor, which stays the caller's. */
+static int request(struct sandbox *s, enum box_op op, const char *a, const char *b, int64_t n, int fd, int *fd_r,
+		   struct err *e)
+{
+	struct proto_msg m;
+	int result;
+
+	proto_msg_init(&m, op);
+	if (a) vec_add(&m.s, a);
+	if (b) vec_add(&m.s, b);
+	m.n[0] = n;
+	if (fd >= 0) m.fds[m.nfds++] = fd;
+	result = ask(s, &m, fd_r, e);
+	vec_release(&m.s);
+	return result;
+}
+
+int sandbox_put_file(struct sandbox *s, const char *path, const void *data, size_t len, unsigned mode, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (memory_file(data, len, &fd, e)) return -1;
+	return request(s, BOX_PUT_FILE, path, NULL, mode, fd, NULL, e);
+}
+
+int sandbox_put_tar(struct sandbox *s, int fd, const char *path, struct err *e)
+{
+	return request(s, BOX_PUT_TAR, path, NULL, 0, fd, NULL, e);
+}
+
+/* The mirror's end of a fetch. Any commit may be asked for: an event's commit need not be a branch's tip any more. */
+static int serve_mirror(const char *mirror, int sock, pid_t *pid_r, struct err *e)
+{
+	const char *argv[] = {
+		"git",  "-c", "safe.directory=*", "-c", "uploadpack.allowAnySHA1InWant=true", "upload-pack", "--strict",
+		mirror, NULL};
+	_cleanup_vec_ struct vec env = VEC_INIT;
+	const char *path = getenv("PATH");
+	struct child_opts o = {.argv = argv, .in = sock, .out = sock, .die_with_parent = 1};
+
+	vec_setenv(&env, "PATH", path ? path : "/usr/bin:/bin");
+	vec_setenv(&env, "HOME", "/nonexistent");
+	vec_setenv(&env, "GIT_CONFIG_NOSYSTEM", "1");
+	vec_setenv(&env, "GIT_CONFIG_GLOBAL", "/dev/null");
+	vec_setenv(&env, "GIT_CONFIG_PARAMETERS", "");
+	o.env = (const char *const *)env.items;
+	return child_start(&o, pid_r, NULL, e);
+}
+
+int sandbox_put_git(struct sandbox *s, const char *mirror, const char *commit, const char *path, struct err *e)
+{
+	_cleanup_close_ int ours = -1, theirs = -1;
+	struct child_status st;
+	struct err late;
+	int pair[2], result;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) return err_sys(e, "cannot make a socket pair");
+	ours = pair[0];
+	theirs = pair[1];
+	if (serve_mirror(mirror, ours, &pid, e)) return -1;
+	close_p(&ours);
+	result = request(s, BOX_PUT_GIT, path, commit, 0, theirs, NULL, e);
+	close_p(&theirs);
+	if (child_wait(pid, CLOSE_TIMEOUT_MS, &st, &late) && !result) {
+		*e = late;
+		return -1;
+	}
+	return result;
+}
+
+struct collector {
+	sandbox_file_fn *fn;
+	void *arg;
+};
+
+/* One FILE record. What the box says of the file is not believed where we can look ourselves. */
+static int collect_one(struct collector *c, struct proto_msg *m, struct err *e)
+{
+	struct stat st;
+
+	if (m->nfds != 1 || m->s.len != 1) return err_set(e, ERR_REMOTE, "the box sent a broken file");
+	if (fstat(m->fds[0], &st) || !S_ISREG(st.st_mode))
+		return err_set(e, ERR_REMOTE, "the box sent '%s', which is no file", m->s.items[0]);
+	return c->fn(c->arg, m->s.items[0], m->fds[0], (unsigned)st.st_mode & 0777, (uint64_t)st.st_size, e);
+}
+
+int sandbox_collect(struct sandbox *s, const char *root, const char *glob, sandbox_file_fn *fn, void *arg,
+		    struct err *e)
+{
+	struct collector c = {fn, arg};
+	struct proto_msg m;
+	int stopped = 0;
+
+	proto_msg_init(&m, BOX_COLLECT);
+	vec_add(&m.s, root);
+	vec_add(&m.s, glob);
+	if (proto_send(s->sock, &m, e)) stopped = -1;
+	vec_release(&m.s);
+	if (stopped) return -1;
+	for (;;) {
+		struct err late; /* fn's error stands */
+		enum box_op op;
+
+		if (hear(s, &m, stopped ? &late : e)) return -1;
+		op = m.op;
+		if (op == BOX_FILE && !stopped) stopped = collect_one(&c, &m, e);
+		proto_msg_release(&m);
+		if (op != BOX_FILE) return stopped;
+	}
+}
+
+int sandbox_connect(struct sandbox *s, int port, int *fd_r, struct err *e)
+{
+	int fd = -1;
+
+	if (request(s, BOX_CONNECT, NULL, NULL, port, -1, &fd, e)) return -1;
+	if (fd < 0) return err_set(e, ERR_REMOTE, "the box sent no connection");
+	*fd_r = fd;
+	return 0;
+}
+
+/* --- runs --- */
+
+/* Command and environment, for the container's init alone: memory that only descriptors name. */
+static int write_spec(const struct sandbox_run *r, int *fd_r, struct err *e)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(SPEC_MAX);
+	const char *const none[] = {NULL}, *const * lists[] = {r->argv, r->env ? r->env : none};
+	struct init_spec spec = {0};
+	const char *cwd = r->cwd ? r->cwd : "/";
+	int result;
+
+	while (r->argv[spec.argc]) spec.argc++;
+	while (r->env && r->env[spec.envc]) spec.envc++;
+	buf_add(&b, &spec, sizeof(spec));
+	buf_add(&b, cwd, strlen(cwd) + 1);
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		for (const char *const *p = lists[i]; *p; p++) buf_add(&b, *p, strlen(*p) + 1);
+	if (buf_check(&b, "command and environment", e)) return -1;
+	spec.bytes = b.len - sizeof(spec);
+	memcpy(b.data, &spec, sizeof(spec));
+	result = memory_file(b.data, b.len, fd_r, e);
+	explicit_bzero(b.data, b.len);
+	return result;
+}
+
+int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e)
+{
+	_cleanup_close_ int null = -1, spec = -1, end_in = -1, end_out = -1;
+	struct proto_msg m;
+	int p[2], result;
+
+	if (s->end >= 0) die("sandbox_start: a container runs");
+	if (!r->argv || !r->argv[0]) return err_set(e, ERR_INPUT, "no command to run in the box");
+	if (!r->in && (null = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
+		return err_sys(e, "cannot open '/dev/null'");
+	if (write_spec(r, &spec, e)) return -1;
+	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
+	end_in = p[0];
+	end_out = p[1];
+	proto_msg_init(&m, BOX_START);
+	if (r->cwd) vec_add(&m.s, r->cwd);
+	m.n[0] = r->stop_grace_ms;
+	m.fds[0] = r->in ? r->in : null;
+	m.fds[1] = r->out;
+	m.fds[2] = end_out;
+	m.fds[3] = spec;
+	m.nfds = 4;
+	result = ask(s, &m, NULL, e);
+	vec_release(&m.s);
+	if (result) return -1;
+	s->end = end_in;
+	end_in = -1;
+	return 0;
+}
+
+int sandbox_fd(const struct sandbox *s)
+{
+	return s->end;
+}
+
+int sandbox_end(struct sandbox *s, struct child_status *status_r, int *oom_r, struct err *e)
+{
+	struct box_end end;
+	ssize_t n;
+
+	do n = read(s->end, &end, sizeof(end));
+	while (n < 0 && errno == EINTR);
+	close_p(&s->end);
+	if (n != sizeof(end)) return gone(s, e);
+	*oom_r = cgroup_oom(&s->cgroup);
+	switch (end.how) {
+	case BOX_END_EXITED: *status_r = (struct child_status){CHILD_EXITED, end.code}; return 0;
+	case BOX_END_SIGNALLED: *status_r = (struct child_status){CHILD_SIGNALLED, end.code}; return 0;
+	case BOX_END_NOT_STARTED: break;
+	}
+	end.text[sizeof(end.text) - 1] = '\0';
+	return err_set(e, ERR_REMOTE, "the container %s", end.text);
+}
+
+static void tell(struct sandbox *s, enum box_op op)
+{
+	struct proto_msg m;
+	struct err e;
+
+	proto_msg_init(&m, op);
+	if (proto_send(s->sock, &m, &e))
+		kill(s->pid, SIGKILL); /* it does not listen: the box ends, and so does the run */
+}
+
+void sandbox_stop(struct sandbox *s)
+{
+	tell(s, BOX_STOP);
+}
+
+void sandbox_kill(struct sandbox *s)
+{
+	tell(s, BOX_KILL);
+}
+
+/* --- the end --- */
+
+/* As an ordinary user the files have mapped owners, and overlayfs' own work folder is closed to all. */
+static void remove_files(const char *dir)
+{
+	_cleanup_free_ char *data = xasprintf("%s/data", dir), *record = record_path(dir);
+	struct err e;
+
+	/* What cannot be removed now is left, with the record, to the next sweep. */
+	if (!userns_remove_tree(data, &e)) unlink(record);
+}
+
+void sandbox_close(struct sandbox **sp)
+{
+	struct sandbox *s = *sp;
+	struct child_status st;
+	struct err e;
+
+	if (!s) return;
+	close_p(&s->end);
+	close_p(&s->sock); /* inner ends at that, the kernel kills the rest, outer reaps inner when all are gone */
+	if (s->pid > 0 && child_wait(s->pid, CLOSE_TIMEOUT_MS, &st, &e)) st.end = CHILD_LOST;
+	close_p(&s->pidfd);
+	cgroup_remove(&s->cgroup);
+	remove_files(s->dir);
+	free(s->dir);
+	free(s);
+	*sp = NULL;
+}
+
+void sandbox_sweep(const char *root_dir, const char *box, int (*live)(const char *name, void *arg), void *arg)
+{
+	DIR *list = opendir(root_dir);
+
+	if (!list) return;
+	for (struct dirent *d; (d = readdir(list));) {
+		_cleanup_free_ char *dir = xasprintf("%s/%s/%s", root_dir, d->d_name, box);
+		_cleanup_free_ char *data = xasprintf("%s/data", dir), *record = record_path(dir);
+
+		if (d->d_name[0] == '.' || (!fs_exists(data) && !fs_exists(record)) || live(d->d_name, arg)) continue;
+		cgroup_sweep(record);
+		remove_files(dir);
+	}
+	closedir(list);
+}
