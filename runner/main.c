@@ -42,7 +42,7 @@ int cmd_fail(const char *command, const char *text)
 int cmd_usage(const char *command)
 {
 	for (const struct command *c = commands; c->name; c++)
-		if (!strcmp(c->name, command)) fprintf(stderr, "usage: runner %s %s\n", c->name, c->usage);
+		if (c->usage && !strcmp(c->name, command)) fprintf(stderr, "usage: runner %s %s\n", c->name, c->usage);
 	return 2;
 }
 

@@ -64,46 +64,49 @@ static int mount_at(const char *type, const char *where, unsigned long flags, co
 	return 0;
 }
 
-/* A folder of the host as a descriptor in our own mount namespace, which overlayfs insists on. As root the leader
- * sends a detached mount, for the path may lead through folders that only the host's root may enter. */
-static int grab(struct proto_msg *m, size_t i, int *fd_r, struct err *e)
+/* The host's folders as descriptors in our own mount namespace, which overlayfs insists on, before our mounts hide
+ * them. As root the leader sends detached mounts instead, for a path may lead through folders that only the host's
+ * root may enter: those are attached later. */
+static int open_folders(struct proto_msg *m, int *sent_r, struct err *e)
 {
-	_cleanup_close_ int sent = proto_msg_take_fd(m, i + 1);
-	_cleanup_free_ char *where = xasprintf(BOX_HOME "/host/%zu", i);
+	*sent_r = m->nfds > 1;
+	if (*sent_r)
+		return m->nfds == m->s.len + 1
+			       ? 0
+			       : err_set(e, ERR_INPUT, "%zu folders for %zu names", m->nfds - 1, m->s.len);
+	for (size_t i = 0; i < m->s.len; i++) {
+		int fd = open(m->s.items[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	if (sent < 0) {
-		*fd_r = open(m->s.items[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-		return *fd_r < 0 ? err_sys(e, "cannot open '%s'", m->s.items[i]) : 0;
+		if (fd < 0) return err_sys(e, "cannot open '%s'", m->s.items[i]);
+		m->fds[m->nfds++] = fd;
 	}
-	if (mkdir(where, 0700)) return err_sys(e, "cannot make folder '%s' in the box", where);
-	if (syscall(SYS_move_mount, sent, "", AT_FDCWD, where, MOVE_MOUNT_F_EMPTY_PATH))
-		return err_sys(e, "cannot mount '%s' in the box", m->s.items[i]);
-	*fd_r = sent;
-	sent = -1;
+	return 0;
+}
+
+static int attach_folders(const struct proto_msg *m, struct err *e)
+{
+	for (size_t i = 0; i < m->s.len; i++) {
+		_cleanup_free_ char *where = xasprintf(BOX_HOME "/host/%zu", i);
+
+		if (mkdir(where, 0700)) return err_sys(e, "cannot make folder '%s' in the box", where);
+		if (syscall(SYS_move_mount, m->fds[i + 1], "", AT_FDCWD, where, MOVE_MOUNT_F_EMPTY_PATH))
+			return err_sys(e, "cannot mount '%s' in the box", m->s.items[i]);
+	}
 	return 0;
 }
 
 /* Options name descriptors, so no path needs quoting. The upper part is thrown away with the box: it is never synced
- * to the disk ("volatile", Linux 5.10). */
-static int mount_overlay(struct proto_msg *m, struct err *e)
+ * to the disk ("volatile", Linux 5.10; a user namespace may mount an overlay since 5.11). */
+static int mount_overlay(const struct proto_msg *m, struct err *e)
 {
-	_cleanup_buf_ struct buf options = BUF_INIT(4096);
-	int data, fd;
+	_cleanup_buf_ struct buf options = BUF_INIT(4096); /* mount(2) takes a page */
 
-	if (grab(m, 0, &data, e)) return -1;
 	buf_adds(&options, "userxattr,lowerdir=");
-	for (size_t i = 1; i < m->s.len; i++) {
-		if (grab(m, i, &fd, e)) return -1;
-		buf_addf(&options, "%s/proc/self/fd/%d", i > 1 ? ":" : "", fd);
-	}
-	buf_addf(&options, ",upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/work", data, data);
-	if (buf_check(&options, "list of layers", e)) return -1;
+	for (size_t i = 1; i < m->s.len; i++) buf_addf(&options, "%s/proc/self/fd/%d", i > 1 ? ":" : "", m->fds[i + 1]);
+	buf_addf(&options, ",upperdir=/proc/self/fd/%d/upper,workdir=/proc/self/fd/%d/work", m->fds[1], m->fds[1]);
 	buf_adds(&options, ",volatile");
+	if (buf_check(&options, "list of layers", e)) return -1;
 	if (!mount("overlay", BOX_ROOT, "overlay", 0, options.data)) return 0;
-	if (errno == EINVAL) {
-		options.data[options.len - strlen(",volatile")] = '\0';
-		if (!mount("overlay", BOX_ROOT, "overlay", 0, options.data)) return 0;
-	}
 	return err_sys(e, "cannot mount the box's file system (run: runner doctor)");
 }
 
@@ -166,12 +169,12 @@ static void free_ports(void)
 
 int box_setup(struct proto_msg *m, struct box_place *p_r, struct err *e)
 {
-	int network = !!(m->n[0] & BOX_SETUP_NETWORK);
+	int network = !!(m->n[0] & BOX_SETUP_NETWORK), sent;
 	_cleanup_close_ int crun = -1, root = -1, init = proto_msg_take_fd(m, 0);
 
 	if (m->s.len < 2 || init < 0) return err_set(e, ERR_INPUT, "a box needs a folder, a layer and an init");
-	if (load_crun(&crun, e) || box_net_open(network, e) || mount_all(e)) return -1;
-	if (mount_overlay(m, e) || copy_to(init, BOX_INIT, 0755, e)) return -1;
+	if (load_crun(&crun, e) || box_net_open(network, e) || open_folders(m, &sent, e) || mount_all(e)) return -1;
+	if ((sent && attach_folders(m, e)) || mount_overlay(m, e) || copy_to(init, BOX_INIT, 0755, e)) return -1;
 	root = open(BOX_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) return err_sys(e, "cannot open the box's file system");
 	free_ports();

@@ -52,7 +52,7 @@ static int add_rules(scmp_filter_ctx ctx)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(refused_families) && !rc; i++)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-				      SCMP_A0(SCMP_CMP_EQ, (unsigned long)refused_families[i]));
+				      SCMP_A0(SCMP_CMP_EQ, (unsigned long)refused_families[i], 0));
 	if (!rc)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
 				      SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
