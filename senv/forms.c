@@ -50,7 +50,7 @@ static void hex_forms(struct forms *f, const unsigned char *v, size_t len)
 	emit_room(f);
 	for (size_t i = 0; i < len; i++) put_hex(f, v[i], lower);
 	/* xxd -p: 30 bytes a line */
-	for (size_t at = 0; at < len * 2 && len > 30; at += 60)
+	for (size_t at = 0; at + FORMS_MIN_LINE <= len * 2 && len > 30; at += 60)
 		emit(f, f->room + at, len * 2 - at < 60 ? len * 2 - at : 60);
 	emit_room(f);
 }
