@@ -555,15 +555,11 @@ static void find_sealed(const char *name, const struct ynode *n, struct yaml_sea
 {
 	long secure = n->type == YMAP ? ynode_find(n, "secure") : -1;
 
-	if (secure >= 0) {
-		take_sealed(name, n->kids[secure], l);
-		return;
-	}
+	if (secure >= 0) take_sealed(name, n->kids[secure], l);
 	for (size_t i = 0; i < n->nkids; i++) {
-		const char *key =
-			n->type == YMAP && i % 2 && n->kids[i - 1]->type == YSCALAR ? n->kids[i - 1]->text : NULL;
+		int keyed = n->type == YMAP && i % 2 && n->kids[i - 1]->type == YSCALAR;
 
-		find_sealed(key, n->kids[i], l);
+		if ((long)i != secure) find_sealed(keyed ? n->kids[i - 1]->text : NULL, n->kids[i], l);
 	}
 }
 
