@@ -41,7 +41,7 @@ const char *plan_boot_name(enum plan_boot b);
 
 struct plan_check { /* boot proof; boot == BOOT_NONE: none asked for */
 	enum plan_boot boot;
-	char *file;          /* which of publish.files is booted; NULL: the first */
+	char *file;          /* which file is booted, a glob; NULL: the first of publish.files */
 	char *command;       /* for BOOT_COMMAND */
 	char *expect;        /* text that must appear on the console; NULL: none */
 	char *http_path;     /* NULL: no HTTP check */
@@ -54,7 +54,8 @@ struct plan_publish {     /* repo == NULL: this job publishes nothing */
 	char *repo;       /* where to: a path, ssh:// or scp-like git@host:path */
 	char *branch;     /* of the deployment repository; default "main" */
 	char *key;        /* name of the sealed deploy key; NULL: none needed (a path) */
-	struct vec files; /* globs below the source tree; the first is the image */
+	struct vec files; /* globs below the source tree; the first is the image. Filled in also where repo is NULL
+			     because of the branch or the event alone: `check` may need it */
 	char *path;       /* "{backend}", … already filled in: no braces left; never empty, no "..", not absolute */
 	int keep;         /* images kept in the tree; 0: all */
 };
@@ -86,7 +87,7 @@ struct job_spec {
 };
 
 struct plan {
-	struct job_spec *jobs; /* row-major axis order, then included rows */
+	struct job_spec *jobs; /* row-major axis order, then included rows; those allowed to fail behind the others */
 	size_t njobs;
 };
 
@@ -125,6 +126,9 @@ void job_spec_release(struct job_spec *j);
 /* The job as JSON (what the jobs row holds, what `runner plan --json` lists) and back. */
 json_t *job_spec_to_json(const struct job_spec *j);
 int job_spec_from_json(const json_t *json, struct job_spec *j, struct err *e) MUST_USE;
+/* {"stages": [], "jobs": [...], "specs": [...]}: jobs as Travis's tools list them (name, arch, env as one-variable
+ * maps), specs as above, in the same order. */
+json_t *plan_to_json(const struct plan *p);
 
 /* What the script generator needs beside the job. */
 struct script_context {
@@ -133,10 +137,11 @@ struct script_context {
 	const char *const *secret_names; /* NULL-terminated; already in the environment; echoed as NAME=[secure] */
 	int secrets_removed;             /* a fork's pull request: says so */
 };
-/* script_make - the whole job as one POSIX sh script (bash runs it too): env rows, phases, their failure rules and
- * messages as Travis had them. It must be run in the source folder. Exit status: 0 passed, 1 the script phase
- * failed, 2 a set-up phase failed ("errored"), 86 no script ran. Caller frees.
- *  src  facts of Travis's build script generator, written up in docs/ */
+/* script_make - the whole job as one POSIX sh script (dash, busybox and bash run it): env rows, phases, their failure
+ * rules and messages as Travis had them. It must be run as a file (`sh FILE`, not by its standard input) in the source
+ * folder. Exit status: 0 passed, 1 the script phase failed, 2 a set-up phase failed ("errored"), 86 no script ran;
+ * whatever status a command of the user's ends the shell with. Caller frees.
+ *  src  Travis's build script generator; ci.yml(5) */
 char *script_make(const struct job_spec *j, const struct script_context *cx);
 
 #endif

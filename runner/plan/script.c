@@ -1,0 +1,220 @@
+/* The job as one shell script. Commands are handed to `eval` at the top level of the script, as literals in single
+ * quotes: so cd, exports, functions, traps and `exit` do what they would in a shell of one's own, and no byte of a
+ * command is read twice. `command eval` instead of `eval`: a syntax error in a special builtin ends a POSIX shell,
+ * and `command` takes that property away.
+ *
+ *	exports → env rows → before_install → install → before_script → script → after_success | after_failure
+ *	→ after_script → done        set-up phases: stop with 2 at the first command that fails
+ *
+ *  src  Travis's build script generator: the phases, their failure rules, messages and fold marks */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/buf.h"
+#include "runner/plan/config.h"
+
+static const char prologue[] =
+	"exec </dev/null\n"
+	"slipway_done='' slipway_command='' slipway_phase='' slipway_status=0 slipway_result=''\n"
+	"slipway_left() {\n"
+	"\t[ -n \"$slipway_done\" ] || printf '\\nThe command \"%s\" ended the shell with %s during %s.\\n'"
+	" \"$slipway_command\" \"$1\" \"$slipway_phase\"\n"
+	"}\n"
+	"slipway_fold() {\n"
+	"\tprintf 'travis_fold:%s:%s\\r\\033[0K' \"$1\" \"$2\"\n"
+	"}\n"
+	"slipway_echo() {\n"
+	"\tprintf '$ %s\\n' \"$slipway_command\"\n"
+	"}\n"
+	"slipway_assert() {\n"
+	"\t[ \"$slipway_status\" != 0 ] || return 0\n"
+	"\tprintf '\\nThe command \"%s\" failed and exited with %s during %s.\\n\\nYour build has been stopped.\\n'"
+	" \"$slipway_command\" \"$slipway_status\" \"$slipway_phase\"\n"
+	"\tslipway_done=1\n"
+	"\texit 2\n"
+	"}\n"
+	"slipway_report() {\n"
+	"\t[ \"$slipway_status\" = 0 ] || slipway_result=1\n"
+	"\texport TRAVIS_TEST_RESULT=\"$slipway_result\"\n"
+	"\tprintf '\\nThe command \"%s\" exited with %s.\\n' \"$slipway_command\" \"$slipway_status\"\n"
+	"}\n"
+	"trap 'slipway_left \"$?\"' EXIT\n";
+
+static void add_quoted(struct buf *b, const char *s, size_t n)
+{
+	buf_addch(b, '\'');
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] == '\'')
+			buf_adds(b, "'\\''");
+		else
+			buf_addch(b, s[i]);
+	}
+	buf_addch(b, '\'');
+}
+
+static void add_assign(struct buf *b, const char *name, const char *value)
+{
+	buf_addf(b, "%s=", name);
+	add_quoted(b, value, strlen(value));
+	buf_addch(b, '\n');
+}
+
+static void add_exports(struct buf *b, const char *const *exports)
+{
+	for (; exports && *exports; exports++) {
+		const char *eq = strchr(*exports, '=');
+		_cleanup_free_ char *name = eq ? xstrndup(*exports, (size_t)(eq - *exports)) : xstrdup("");
+
+		if (bad_name(name)) die("an export without a good name: '%.40s'", *exports);
+		buf_addf(b, "export %s=", name);
+		add_quoted(b, eq + 1, strlen(eq + 1));
+		buf_addch(b, '\n');
+	}
+}
+
+/* --- env rows --- */
+
+/* Is the variable set by a sealed value further down? That one is in the environment already and must stay. */
+static int sealed_later(const struct job_spec *j, const struct script_context *cx, size_t row, const char *name)
+{
+	int opened = 0;
+
+	for (size_t i = 0; cx->secret_names && cx->secret_names[i]; i++) opened |= !strcmp(cx->secret_names[i], name);
+	for (size_t i = row + 1; opened && i < j->nenv; i++)
+		if (j->env[i].secret_name && !strcmp(j->env[i].secret_name, name)) return 1;
+	return 0;
+}
+
+static void add_eval(struct buf *b, const char *text)
+{
+	buf_adds(b, "command eval ");
+	add_quoted(b, text, strlen(text));
+	buf_addch(b, '\n');
+}
+
+/* `A=x` and `export A` rather than `export A=x`: older shells split the value of the latter at blanks. */
+static void add_var(struct buf *b, const char *name, const char *assignment)
+{
+	_cleanup_free_ char *shown = xasprintf("export %s", assignment);
+	_cleanup_free_ char *run = xasprintf("%s\nexport %s", assignment, name);
+
+	add_assign(b, "slipway_command", shown);
+	buf_adds(b, "slipway_echo\n");
+	add_eval(b, run);
+	buf_adds(b, "slipway_status=$?; slipway_assert\n");
+}
+
+static void add_row(struct buf *b, const struct job_spec *j, const struct script_context *cx, size_t row)
+{
+	const char *at = j->env[row].text, *why = NULL;
+	struct env_var v;
+
+	while (env_text_next(&at, &v, &why) > 0) {
+		_cleanup_free_ char *name = xstrndup(v.name, v.name_len);
+		_cleanup_free_ char *text = xstrndup(v.name, v.name_len + 1 + v.value_len);
+
+		if (!sealed_later(j, cx, row, name)) add_var(b, name, text);
+	}
+}
+
+static int any_env(const struct job_spec *j, const struct script_context *cx)
+{
+	int n = cx->secret_names && cx->secret_names[0];
+
+	for (size_t i = 0; i < j->nenv; i++) n |= j->env[i].text != NULL;
+	return n;
+}
+
+static void add_env(struct buf *b, const struct job_spec *j, const struct script_context *cx)
+{
+	if (cx->secrets_removed)
+		buf_adds(b, "printf '\\nEncrypted environment variables have been removed for security reasons.\\n'\n");
+	if (!any_env(j, cx)) return;
+	buf_adds(b, "slipway_phase=export\n");
+	buf_adds(b, "printf '\\nSetting environment variables from %s\\n' ");
+	add_quoted(b, cx->file, strlen(cx->file));
+	buf_addch(b, '\n');
+	for (size_t i = 0; cx->secret_names && cx->secret_names[i]; i++) {
+		_cleanup_free_ char *line = xasprintf("$ export %s=[secure]", cx->secret_names[i]);
+
+		buf_adds(b, "printf '%s\\n' ");
+		add_quoted(b, line, strlen(line));
+		buf_addch(b, '\n');
+	}
+	for (size_t i = 0; i < j->nenv; i++)
+		if (j->env[i].text) add_row(b, j, cx, i);
+	buf_adds(b, "printf '\\n'\n");
+}
+
+/* --- phases --- */
+
+enum rule { RULE_ASSERT, RULE_REPORT, RULE_IGNORE };
+
+static enum rule phase_rule(enum plan_phase p)
+{
+	switch (p) {
+	case PHASE_BEFORE_INSTALL:
+	case PHASE_INSTALL:
+	case PHASE_BEFORE_SCRIPT: return RULE_ASSERT;
+	case PHASE_SCRIPT: return RULE_REPORT;
+	case PHASE_AFTER_SUCCESS:
+	case PHASE_AFTER_FAILURE:
+	case PHASE_AFTER_SCRIPT: return RULE_IGNORE;
+	case PHASE_COUNT: break;
+	}
+	die("unknown phase %d", (int)p);
+}
+
+static void add_command(struct buf *b, const char *command, const char *fold, enum rule rule)
+{
+	add_assign(b, "slipway_command", command);
+	if (fold) buf_addf(b, "slipway_fold start %s\n", fold);
+	buf_adds(b, "slipway_echo\n");
+	buf_adds(b, "command eval \"$slipway_command\"\nslipway_status=$?\n");
+	if (fold) buf_addf(b, "slipway_fold end %s\n", fold);
+	if (rule == RULE_ASSERT) buf_adds(b, "slipway_assert\n");
+	if (rule == RULE_REPORT) buf_adds(b, "slipway_report\n");
+}
+
+static void add_phase(struct buf *b, const struct job_spec *j, enum plan_phase p)
+{
+	const char *name = plan_phase_name(p);
+	const struct vec *commands = &j->phases[p];
+	enum rule rule = phase_rule(p);
+
+	if (!j->phase_skipped[p] && !commands->len) return;
+	buf_addf(b, "slipway_phase=%s\n", name);
+	if (rule == RULE_REPORT) buf_adds(b, "slipway_result=0\nexport TRAVIS_TEST_RESULT=0\n");
+	if (j->phase_skipped[p])
+		buf_addf(b, "printf '\\nSkipping the %s step, as specified in the configuration.\\n'\n", name);
+	for (size_t i = 0; i < commands->len && !j->phase_skipped[p]; i++) {
+		_cleanup_free_ char *fold = NULL;
+
+		if (rule != RULE_REPORT)
+			fold = commands->len == 1 ? xstrdup(name) : xasprintf("%s.%zu", name, i + 1);
+		add_command(b, commands->items[i], fold, rule);
+	}
+}
+
+char *script_make(const struct job_spec *j, const struct script_context *cx)
+{
+	struct buf b = BUF_INIT(SIZE_MAX / 2);
+
+	buf_adds(&b, "#!/bin/sh\n");
+	buf_adds(&b, prologue);
+	add_exports(&b, cx->exports);
+	add_env(&b, j, cx);
+	add_phase(&b, j, PHASE_BEFORE_INSTALL);
+	add_phase(&b, j, PHASE_INSTALL);
+	add_phase(&b, j, PHASE_BEFORE_SCRIPT);
+	add_phase(&b, j, PHASE_SCRIPT);
+	buf_adds(&b, "if [ \"$slipway_result\" = 0 ]; then\n:\n");
+	add_phase(&b, j, PHASE_AFTER_SUCCESS);
+	buf_adds(&b, "else\n:\n");
+	add_phase(&b, j, PHASE_AFTER_FAILURE);
+	buf_adds(&b, "fi\n");
+	add_phase(&b, j, PHASE_AFTER_SCRIPT);
+	buf_adds(&b, "printf '\\nDone. Your build exited with %s.\\n' \"${slipway_result:-86}\"\n");
+	buf_adds(&b, "slipway_done=1\nexit \"${slipway_result:-86}\"\n");
+	return buf_steal(&b);
+}

@@ -1,0 +1,150 @@
+/* One job from its cell: what the file says for all, what the included row says instead, and of check and publish
+ * the entry whose `when` fits this job and this event. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runner/plan/reader.h"
+
+enum { DEFAULT_TIMEOUT_MS = 50 * 60000, DEFAULT_SILENCE_MS = 10 * 60000 };
+
+static char *copy(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+static void copy_vec(struct vec *to, const struct vec *from)
+{
+	for (size_t i = 0; i < from->len; i++) vec_add(to, from->items[i]);
+}
+
+/* Whose word counts for one setting: the included row's, where it says anything. */
+static const struct settings *pick(const struct config *c, const struct cell *cell, unsigned bit)
+{
+	return cell->row && cell->row->own.set & bit ? &cell->row->own : &c->settings;
+}
+
+static void copy_env(struct plan_env *to, const struct env_row *row)
+{
+	for (size_t i = 0; row && i < row->len; i++) {
+		to[i].text = copy(row->vars[i].text);
+		to[i].secret_name = copy(row->vars[i].secret_name);
+		copy_vec(&to[i].chunks, &row->vars[i].chunks);
+	}
+}
+
+static int has(const struct vec *list, const char *value)
+{
+	return !list->len || (value && vec_has(list, value));
+}
+
+static int when_cell(const struct when *w, const struct cell *cell)
+{
+	return has(&w->backends, cell->backend) && has(&w->archs, cell->arch);
+}
+
+/* A tag's name is no branch, whatever it is called: a tag "main" must not publish as main. */
+static int when_event(const struct when *w, const struct plan_context *cx)
+{
+	const char *event = cx->kind == EVENT_PULL_REQUEST ? "pull_request" : "push";
+
+	if (!has(&w->events, event)) return 0;
+	if (!w->branches.len) return 1;
+	for (size_t i = 0; i < w->branches.len && !cx->tag; i++)
+		if (pattern_matches(&w->branches.items[i], cx->branch)) return 1;
+	return 0;
+}
+
+static const struct check_rule *settle_check(const struct settings *s, const struct cell *cell,
+					     const struct plan_context *cx, struct plan_check *to)
+{
+	for (size_t i = 0; i < s->nchecks; i++) {
+		const struct plan_check *from = &s->checks[i].check;
+
+		if (!when_cell(&s->checks[i].when, cell) || !when_event(&s->checks[i].when, cx)) continue;
+		*to = *from;
+		to->file = copy(from->file);
+		to->command = copy(from->command);
+		to->expect = copy(from->expect);
+		to->http_path = copy(from->http_path);
+		to->http_contains = copy(from->http_contains);
+		return &s->checks[i];
+	}
+	return NULL;
+}
+
+static void settle_path(const struct publish_rule *rule, const struct cell *cell, const struct plan_context *cx,
+			struct plan_publish *to, struct plan_problems *problems)
+{
+	const char *path = rule->publish.path ? rule->publish.path : "{backend}", *why = NULL;
+
+	to->path = path_fill(path, cell->backend, cell->arch, cx->branch, &why);
+	if (to->path) why = bad_path(to->path);
+	if (why)
+		problem_add(problems, rule->at, 0, "'path: %s' in 'publish' %s", to->path ? to->path : path, why);
+}
+
+/* The first entry that fits wholly publishes. Where one fits but for branch or event, its files are known all the
+ * same, so that the boot proof of a pull request has something to boot. */
+static void settle_publish(const struct settings *s, const struct cell *cell, const struct plan_context *cx,
+			   struct plan_publish *to, struct plan_problems *problems)
+{
+	const struct publish_rule *found = NULL, *near = NULL;
+
+	for (size_t i = 0; i < s->npublishes && !found; i++) {
+		const struct publish_rule *rule = &s->publishes[i];
+
+		if (!when_cell(&rule->when, cell)) continue;
+		if (cx->kind == EVENT_PUSH && when_event(&rule->when, cx)) found = rule;
+		if (!near) near = rule;
+	}
+	if (!found && !near) return;
+	copy_vec(&to->files, &(found ? found : near)->publish.files);
+	if (!found) return;
+	to->repo = copy(found->publish.repo);
+	to->branch = xstrdup(found->publish.branch ? found->publish.branch : "main");
+	to->key = copy(found->publish.key);
+	to->keep = found->publish.keep;
+	settle_path(found, cell, cx, to, problems);
+}
+
+static void settle_times(const struct config *c, const struct cell *cell, struct job_spec *j)
+{
+	j->timeout_ms = pick(c, cell, SET_TIMEOUT)->timeout_ms;
+	j->silence_ms = pick(c, cell, SET_SILENCE)->silence_ms;
+	if (!j->timeout_ms) j->timeout_ms = DEFAULT_TIMEOUT_MS;
+	if (!j->silence_ms) j->silence_ms = DEFAULT_SILENCE_MS;
+}
+
+void settle(const struct config *c, const struct cell *cell, const struct plan_context *cx, struct job_spec *j,
+	    struct plan_problems *problems)
+{
+	struct yaml_place at = cell->row ? cell->row->at : (struct yaml_place){1, 1};
+	const struct check_rule *check;
+
+	j->image = copy(pick(c, cell, SET_IMAGE)->image);
+	copy_vec(&j->packages, &pick(c, cell, SET_PACKAGES)->packages);
+	j->backend = copy(cell->backend);
+	j->arch = copy(cell->arch);
+	j->nenv = c->global.len + (cell->env ? cell->env->len : 0);
+	j->env = xcalloc(j->nenv, sizeof(*j->env));
+	copy_env(j->env, &c->global);
+	copy_env(j->env + c->global.len, cell->env);
+	for (unsigned i = 0; i < PHASE_COUNT; i++) {
+		const struct phase *phase = &pick(c, cell, (unsigned)SET_PHASE << i)->phases[i];
+
+		copy_vec(&j->phases[i], &phase->commands);
+		j->phase_skipped[i] = phase->skipped;
+	}
+	copy_vec(&j->artifacts, &pick(c, cell, SET_ARTIFACTS)->artifacts);
+	j->network = pick(c, cell, SET_NETWORK)->network;
+	j->limits = pick(c, cell, SET_LIMITS)->limits;
+	settle_times(c, cell, j);
+	check = settle_check(pick(c, cell, SET_CHECK), cell, cx, &j->check);
+	settle_publish(pick(c, cell, SET_PUBLISH), cell, cx, &j->publish, problems);
+	j->allow_failure = cell->allow_failure;
+	if (check && !j->check.file && !j->publish.files.len)
+		problem_add(problems, check->at, 0, "'check' needs a 'file' here: no 'publish' names one for all its jobs");
+	if (!j->image) problem_add(problems, at, 0, PLAN_NO_IMAGE);
+	if (!j->phases[PHASE_SCRIPT].len && !j->phase_skipped[PHASE_SCRIPT])
+		problem_add(problems, at, 1, "'script' is missing: no job passes without one");
+}

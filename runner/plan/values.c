@@ -1,0 +1,257 @@
+/* What a text value may be. Names that end up in paths, arguments or ref names are held to plain characters. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runner/plan/config.h"
+
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGIT "0123456789"
+
+static int only(const char *s, const char *set)
+{
+	return s[strspn(s, set)] == '\0';
+}
+
+static int digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Digits at *s, at most `most`; -1: none, or more than that. */
+static int64_t number(const char **s, int64_t most)
+{
+	int64_t n = 0;
+
+	if (!digit(**s)) return -1;
+	for (; digit(**s); (*s)++) {
+		n = n * 10 + (**s - '0');
+		if (n > most) return -1;
+	}
+	return n;
+}
+
+const char *bad_duration(const char *s, int64_t *ms_r)
+{
+	static const char form[] = "must be a time with its unit, like 90s, 30m or 1h30m";
+	static const char units[] = "hms";
+	static const int64_t unit_ms[] = {3600000, 60000, 1000};
+	const char *unit;
+	int64_t sum = 0;
+	int next = 0; /* a unit that may still come */
+
+	while (*s) {
+		int64_t n = number(&s, 1000000);
+
+		unit = n < 0 || !*s ? NULL : strchr(units, *s);
+		if (!unit || unit - units < next) return form;
+		sum += n * unit_ms[unit - units];
+		next = (int)(unit - units) + 1;
+		s++;
+	}
+	if (!next) return form;
+	if (sum < 1000 || sum > 24 * unit_ms[0]) return "must be from 1s to 24h";
+	*ms_r = sum;
+	return NULL;
+}
+
+const char *bad_size(const char *s, int64_t *bytes_r)
+{
+	static const char form[] = "must be a size, like 512M or 2G";
+	static const char units[] = "KMGT";
+	int64_t n = number(&s, (int64_t)1 << 44);
+	const char *unit;
+
+	if (n < 0) return form;
+	unit = *s ? strchr(units, *s) : NULL;
+	if (*s && !unit) return form;
+	if (unit) {
+		int shift = 10 * (int)(unit - units + 1);
+
+		if (n > (int64_t)1 << (44 - shift)) return "must be at most 16T";
+		n <<= shift;
+		s++;
+		if (*s == 'i') s++;
+		if (*s == 'B') s++;
+		if (*s) return form;
+	}
+	if (n < 1 << 20) return "must be at least 1M";
+	*bytes_r = n;
+	return NULL;
+}
+
+const char *bad_count(const char *s, int least, int most, int *n_r)
+{
+	int64_t n = number(&s, most);
+
+	if (n < least || *s) return "must be a whole number in its range";
+	*n_r = (int)n;
+	return NULL;
+}
+
+const char *bad_cpus(const char *s, int *milli_r)
+{
+	static const char form[] = "must be a number of processors, like 2 or 0.5";
+	int64_t n = number(&s, 1024);
+	int scale = 100;
+
+	if (n < 0) return form;
+	n *= 1000;
+	if (*s == '.') {
+		for (s++; digit(*s) && scale; s++, scale /= 10) n += (*s - '0') * scale;
+		if (scale == 100) return form;
+	}
+	if (*s || n < 10) return form;
+	*milli_r = (int)n;
+	return NULL;
+}
+
+const char *bad_name(const char *s)
+{
+	if (!*s || digit(*s) || !only(s, LOWER UPPER DIGIT "_")) return "must be a variable's name";
+	return strlen(s) > 200 ? "must be at most 200 characters long" : NULL;
+}
+
+const char *bad_axis_value(const char *s)
+{
+	if (!*s || strchr(".-", *s) || !only(s, LOWER UPPER DIGIT "._-"))
+		return "must be letters, digits, '.', '_' and '-', and begin with none of '.' and '-'";
+	return strlen(s) > 64 ? "must be at most 64 characters long" : NULL;
+}
+
+const char *bad_arch(const char *s)
+{
+	if (!strcmp(s, "x86_64") || !strcmp(s, "x86")) return "is called amd64 here";
+	if (!strcmp(s, "aarch64") || !strcmp(s, "arm")) return "is called arm64 here";
+	return bad_axis_value(s);
+}
+
+const char *bad_package(const char *s)
+{
+	size_t n = strspn(s, LOWER DIGIT "+.-");
+
+	if (n < 2 || strchr("+.-", *s)) return "must be the name of a Debian package";
+	if (s[n] && (s[n] != ':' || !s[n + 1] || !only(s + n + 1, LOWER DIGIT)))
+		return "must be the name of a Debian package";
+	return strlen(s) > 128 ? "must be at most 128 characters long" : NULL;
+}
+
+const char *bad_image(const char *s)
+{
+	if (!*s) return "must not be empty";
+	if (*s == '-' || !only(s, LOWER UPPER DIGIT "._-:/@+~")) return "must be an image's name";
+	return strlen(s) > 512 ? "must be at most 512 characters long" : NULL;
+}
+
+/* Is one of the parts between slashes exactly `part`? */
+static int has_part(const char *s, const char *part)
+{
+	for (size_t n;; s += n + 1) {
+		n = strcspn(s, "/");
+		if (n == strlen(part) && !strncasecmp(s, part, n)) return 1;
+		if (!s[n]) return 0;
+	}
+}
+
+const char *bad_glob(const char *s)
+{
+	if (!*s) return "must not be empty";
+	if (*s == '/' || *s == '~') return "must be below the source folder: no '/' or '~' first";
+	if (has_part(s, "..")) return "must be below the source folder: no '..'";
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f) return "must hold no control character";
+	return strlen(s) > 1024 ? "must be at most 1024 characters long" : NULL;
+}
+
+const char *bad_path(const char *s)
+{
+	if (!*s) return "must not be empty";
+	if (!only(s, LOWER UPPER DIGIT "._-/")) return "must be letters, digits, '.', '_', '-' and '/'";
+	if (has_part(s, "")) return "must be relative, with no empty part";
+	if (has_part(s, ".") || has_part(s, "..")) return "must have no '.' or '..' part";
+	if (has_part(s, ".git")) return "must have no '.git' part";
+	return strlen(s) > 512 ? "must be at most 512 characters long" : NULL;
+}
+
+const char *bad_repo(const char *s)
+{
+	static const char form[] = "must be /a/path, ssh://user@host/path or user@host:path";
+	const char *colon = strchr(s, ':');
+
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p <= 0x20 || *p == 0x7f) return "must hold no blank or control character";
+	if (strlen(s) > 1024) return "must be at most 1024 characters long";
+	if (*s == '/') return NULL;
+	if (!strncmp(s, "ssh://", 6)) return s[6] && s[6] != '-' && s[6] != '/' ? NULL : form;
+	if (!colon || colon == s || *s == '-' || !colon[1] || colon[1] == ':' || !strncmp(colon, "://", 3)) return form;
+	if (memchr(s, '/', (size_t)(colon - s))) return form;
+	return NULL;
+}
+
+const char *bad_branch(const char *s)
+{
+	size_t n = strlen(s);
+
+	if (!n || n > 200 || strchr("-./", *s) || strchr("./", s[n - 1]) || !only(s, LOWER UPPER DIGIT "._-/+"))
+		return "must be a branch's name";
+	if (strstr(s, "..") || strstr(s, "//") || strstr(s, "/.") || strstr(s, ".lock")) return "must be a branch's name";
+	return NULL;
+}
+
+const char *bad_http_path(const char *s)
+{
+	if (*s != '/') return "must begin with '/'";
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+			return "must hold only visible ASCII characters; write the others as %XX";
+	return strlen(s) > 1024 ? "must be at most 1024 characters long" : NULL;
+}
+
+const char *bad_job_name(const char *s)
+{
+	if (!*s) return "must not be empty";
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f) return "must hold no control character";
+	return strlen(s) > 120 ? "must be at most 120 bytes long" : NULL;
+}
+
+/* Insertions, deletions, changes and swaps of neighbours between two short words. */
+static int distance(const char *a, const char *b)
+{
+	enum { MOST = 32 };
+	int d[MOST + 1][MOST + 1];
+	int na = (int)strlen(a), nb = (int)strlen(b);
+
+	if (na > MOST || nb > MOST) return MOST;
+	for (int i = 0; i <= na; i++)
+		for (int j = 0; j <= nb; j++) {
+			int best;
+
+			if (!i || !j) {
+				d[i][j] = i + j;
+				continue;
+			}
+			best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+			if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
+			if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+				best = d[i - 2][j - 2] + 1;
+			d[i][j] = best;
+		}
+	return d[na][nb];
+}
+
+const char *nearest(const char *s, const char *const *words, size_t n)
+{
+	const char *found = NULL;
+	int best = 4;
+
+	for (size_t i = 0; i < n; i++) {
+		int d = distance(s, words[i]);
+
+		if (d >= best || d * 2 >= (int)strlen(words[i])) continue;
+		best = d;
+		found = words[i];
+	}
+	return found;
+}
