@@ -30,6 +30,9 @@ static const struct command commands[] = {
 	 "[--state DIR] [--json] FILE...",
 	 "put an image and its files into a deployment repository"},
 	{"box", sandbox_box_main, NULL, NULL},
+	{"lint", cmd_lint, "[--keys] [FILE|-]", "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
+	{"plan", cmd_plan, "[--json] [--event push|pull_request] [--branch NAME | --tag NAME] [FILE|-]",
+	 "list the jobs that a .ci.yml makes"},
 	{NULL, NULL, NULL, NULL},
 };
 

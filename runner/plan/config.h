@@ -18,10 +18,10 @@ size_t problems_errors(const struct plan_problems *p);
 
 /* --- text values: NULL when s is good, else why not ("must …"), static --- */
 const char *bad_duration(const char *s, int64_t *ms_r); /* "90s", "1h30m"; 1 s to 24 h */
-const char *bad_size(const char *s, int64_t *bytes_r);	/* "512M", "2G", "1048576" */
+const char *bad_size(const char *s, int64_t *bytes_r);  /* "512M", "2G", "1048576" */
 const char *bad_count(const char *s, int least, int most, int *n_r);
 const char *bad_cpus(const char *s, int *milli_r); /* "2", "0.5" */
-const char *bad_name(const char *s);		   /* of a variable */
+const char *bad_name(const char *s);               /* of a variable */
 const char *bad_axis_value(const char *s);
 const char *bad_arch(const char *s);
 const char *bad_package(const char *s);
@@ -42,7 +42,7 @@ struct env_var {
 };
 /* env_text_next - 1: *v_r is the next assignment, *at moved on; 0: no more; -1: not an assignment, *why_r static */
 int env_text_next(const char **at, struct env_var *v_r, const char **why_r);
-enum { ENV_MAX_VARS = 200 }; /* in one row */
+enum { ENV_MAX_VARS = 200 };                /* in one row */
 const char *env_text_bad(const char *text); /* why it is not assignments, all of it; NULL: it is */
 /* env_assignment - "NAME=value", the value put into double quotes where the shell would not read it as one word.
  * NULL when it can be neither. Caller frees. */
@@ -99,16 +99,16 @@ struct phase {
 };
 
 enum setting { /* bits of settings.set */
-	SET_IMAGE = 1 << 0,
-	SET_PACKAGES = 1 << 1,
-	SET_NETWORK = 1 << 2,
-	SET_LIMITS = 1 << 3,
-	SET_TIMEOUT = 1 << 4,
-	SET_SILENCE = 1 << 5,
-	SET_ARTIFACTS = 1 << 6,
-	SET_CHECK = 1 << 7,
-	SET_PUBLISH = 1 << 8,
-	SET_PHASE = 1 << 9, /* … << PHASE_COUNT */
+	       SET_IMAGE = 1 << 0,
+	       SET_PACKAGES = 1 << 1,
+	       SET_NETWORK = 1 << 2,
+	       SET_LIMITS = 1 << 3,
+	       SET_TIMEOUT = 1 << 4,
+	       SET_SILENCE = 1 << 5,
+	       SET_ARTIFACTS = 1 << 6,
+	       SET_CHECK = 1 << 7,
+	       SET_PUBLISH = 1 << 8,
+	       SET_PHASE = 1 << 9, /* … << PHASE_COUNT */
 };
 
 /* What the file says for all jobs, and an included row for its own. */
@@ -164,9 +164,9 @@ void plan_publish_release(struct plan_publish *p);
 /* --- expansion: which jobs there are --- */
 enum { EXPAND_MAX_CELLS = 2000, EXPAND_MAX_RULES = 200 };
 struct cell {
-	const char *backend, *arch;    /* NULL: no such axis */
-	const struct env_row *env;     /* NULL: none */
-	const struct matrix_row *row;  /* the included row it comes from, or NULL */
+	const char *backend, *arch;   /* NULL: no such axis */
+	const struct env_row *env;    /* NULL: none */
+	const struct matrix_row *row; /* the included row it comes from, or NULL */
 	int allow_failure;
 };
 /* expand - cells in order; at most PLAN_MAX_JOBS, else a problem and none. Caller frees *cells_r. */
@@ -177,13 +177,5 @@ void expand(struct config *c, struct cell **cells_r, size_t *n_r, struct plan_pr
 /* settle - one job from its cell. number and name are the caller's to fill in. */
 void settle(const struct config *c, const struct cell *cell, const struct plan_context *cx, struct job_spec *j,
 	    struct plan_problems *problems);
-
-/* --- the language itself, for docs and editors --- */
-struct plan_key {
-	const char *scope; /* "", "limits", "check", "check.http", "publish", "matrix", … */
-	const char *name, *type, *help;
-	int later; /* known, not built yet */
-};
-size_t plan_keys(struct plan_key *keys_r, size_t most); /* how many there are */
 
 #endif

@@ -138,8 +138,8 @@ void expand(struct config *c, struct cell **cells_r, size_t *n_r, struct plan_pr
 	*cells_r = NULL;
 	*n_r = 0;
 	if (n > EXPAND_MAX_CELLS) {
-		problem_add(problems, top, 0, "the matrix has %zu combinations; at most %d are looked at, and %d built", n,
-			    (int)EXPAND_MAX_CELLS, (int)PLAN_MAX_JOBS);
+		problem_add(problems, top, 0, "the matrix has %zu combinations; at most %d are looked at, and %d built",
+			    n, (int)EXPAND_MAX_CELLS, (int)PLAN_MAX_JOBS);
 		return;
 	}
 	make_canons(c);
@@ -148,7 +148,8 @@ void expand(struct config *c, struct cell **cells_r, size_t *n_r, struct plan_pr
 	exclude(c, &cs, problems);
 	allow_failures(c, &cs, problems);
 	if (cs.len > PLAN_MAX_JOBS) {
-		problem_add(problems, top, 0, "the matrix has %zu jobs; at most %d are built", cs.len, (int)PLAN_MAX_JOBS);
+		problem_add(problems, top, 0, "the matrix has %zu jobs; at most %d are built", cs.len,
+			    (int)PLAN_MAX_JOBS);
 		free(cs.items);
 		return;
 	}

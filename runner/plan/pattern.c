@@ -14,7 +14,7 @@ struct translate {
 	const char *p, *end;
 	struct buf out;
 	int cost[MAX_GROUPS + 1]; /* of what stands in each open group so far */
-	int last;		  /* cost of the last piece: what a repetition would copy */
+	int last;                 /* cost of the last piece: what a repetition would copy */
 	int depth;
 };
 
@@ -66,10 +66,17 @@ static const char *escape(struct translate *t, int in_brackets)
 		char letter;
 		const char *outside, *inside;
 	} classes[] = {
-		{'d', "[0-9]", "0-9"},		   {'D', "[^0-9]", NULL}, {'w', "[[:alnum:]_]", "[:alnum:]_"},
-		{'W', "[^[:alnum:]_]", NULL},	   {'s', "[[:space:]]", "[:space:]"},
-		{'S', "[^[:space:]]", NULL},	   {'b', "\\b", NULL},	  {'B', "\\B", NULL},
-		{'A', "^", NULL},		   {'z', "$", NULL},	  {'Z', "$", NULL},
+		{'d', "[0-9]", "0-9"},
+		{'D', "[^0-9]", NULL},
+		{'w', "[[:alnum:]_]", "[:alnum:]_"},
+		{'W', "[^[:alnum:]_]", NULL},
+		{'s', "[[:space:]]", "[:space:]"},
+		{'S', "[^[:space:]]", NULL},
+		{'b', "\\b", NULL},
+		{'B', "\\B", NULL},
+		{'A', "^", NULL},
+		{'z', "$", NULL},
+		{'Z', "$", NULL},
 	};
 	char c = t->p + 1 < t->end ? t->p[1] : '\0';
 
@@ -118,7 +125,8 @@ static const char *brackets(struct translate *t)
 static const char *open_group(struct translate *t)
 {
 	if (t->p + 1 < t->end && t->p[1] == '?') {
-		if (t->p + 2 >= t->end || t->p[2] != ':') return "has a (?…) in its regular expression that is not supported";
+		if (t->p + 2 >= t->end || t->p[2] != ':')
+			return "has a (?…) in its regular expression that is not supported";
 		t->p += 2;
 	}
 	t->p++;
@@ -148,9 +156,7 @@ static const char *step(struct translate *t)
 	case '(': return open_group(t);
 	case ')': return close_group(t);
 	case '{': return interval(t);
-	case '+':
-		buf_addch(&t->out, *t->p++);
-		return repeat(t, 2);
+	case '+': buf_addch(&t->out, *t->p++); return repeat(t, 2);
 	case '*':
 	case '?': buf_addch(&t->out, *t->p++); return NULL;
 	default: buf_addch(&t->out, *t->p++); return piece(t, 1);

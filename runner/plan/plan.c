@@ -136,8 +136,8 @@ static void make_jobs(const struct config *c, const struct cell *cells, size_t n
 		bytes += job_bytes(j);
 	}
 	if (bytes > MAX_PLAN_BYTES)
-		problem_add(problems, (struct yaml_place){1, 1}, 0, "the %zu jobs together hold more than %d bytes of text", n,
-			    (int)MAX_PLAN_BYTES);
+		problem_add(problems, (struct yaml_place){1, 1}, 0,
+			    "the %zu jobs together hold more than %d bytes of text", n, (int)MAX_PLAN_BYTES);
 }
 
 static int any_matches(const struct patterns *p, const char *branch)
@@ -167,7 +167,9 @@ static void check_when(const struct when *w, const struct plan *plan, struct pla
 
 				hits = has && !strcmp(has, value);
 			}
-			if (!hits) problem_add(problems, w->at, 1, "no job has the %s '%s'", k ? "arch" : "backend", value);
+			if (!hits)
+				problem_add(problems, w->at, 1, "no job has the %s '%s'", k ? "arch" : "backend",
+					    value);
 		}
 }
 
@@ -191,8 +193,7 @@ enum { MAX_LINTED_RULES = 100 };
 
 static void lint_settings(const struct settings *s, const struct plan *plan, struct plan_problems *problems)
 {
-	for (size_t i = 0; i < s->nchecks && i < MAX_LINTED_RULES; i++)
-		check_when(&s->checks[i].when, plan, problems);
+	for (size_t i = 0; i < s->nchecks && i < MAX_LINTED_RULES; i++) check_when(&s->checks[i].when, plan, problems);
 	for (size_t i = 0; i < s->npublishes && i < MAX_LINTED_RULES; i++) {
 		check_when(&s->publishes[i].when, plan, problems);
 		check_key(&s->publishes[i], plan, problems);
@@ -230,8 +231,7 @@ static int fail(const char *name, const struct plan_problems *problems, struct e
 	const struct plan_problem *first = problems->items;
 
 	while (first->warning) first++;
-	if (errors == 1)
-		return err_set(e, ERR_INPUT, "%.300s:%d:%d: %s", name, first->line, first->col, first->text);
+	if (errors == 1) return err_set(e, ERR_INPUT, "%.300s:%d:%d: %s", name, first->line, first->col, first->text);
 	return err_set(e, ERR_INPUT, "%.300s:%d:%d: %s (and %zu more)", name, first->line, first->col, first->text,
 		       errors - 1);
 }

@@ -144,4 +144,12 @@ struct script_context {
  *  src  Travis's build script generator; ci.yml(5) */
 char *script_make(const struct job_spec *j, const struct script_context *cx);
 
+/* The language itself, for docs and editors: every key, from the table the reader reads by. */
+struct plan_key {
+	const char *scope; /* "", "limits", "check", "check.http", "publish", "matrix", … */
+	const char *name, *type, *help;
+	int later; /* known, not built yet */
+};
+size_t plan_keys(struct plan_key *keys_r, size_t most); /* how many there are */
+
 #endif

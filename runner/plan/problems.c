@@ -25,7 +25,8 @@ static void make_printable(char *s)
 static int said(const struct plan_problems *p, struct yaml_place at, const char *text)
 {
 	for (size_t i = 0; i < p->len; i++)
-		if (p->items[i].line == at.line && p->items[i].col == at.col && !strcmp(p->items[i].text, text)) return 1;
+		if (p->items[i].line == at.line && p->items[i].col == at.col && !strcmp(p->items[i].text, text))
+			return 1;
 	return 0;
 }
 

@@ -354,14 +354,14 @@ static void publish_one(struct reader *r, const struct yaml_node *key, const str
 	*rule = (struct publish_rule){.at = node_place(v)};
 	read_map(r, key, v, SCOPE_PUBLISH, rule, NULL);
 	if (v->kind != YAML_MAP) return;
-	if (!yaml_get(v, "repo"))
-		problem_add(r->problems, rule->at, 0, "'repo' is missing in 'publish': say where to");
+	if (!yaml_get(v, "repo")) problem_add(r->problems, rule->at, 0, "'repo' is missing in 'publish': say where to");
 	if (!yaml_get(v, "files"))
 		problem_add(r->problems, rule->at, 0, "'files' is missing in 'publish': say what, the image first");
 	else if (!rule->publish.files.len && yaml_get(v, "files")->kind != YAML_MAP)
 		problem_add(r->problems, node_place(yaml_get(v, "files")), 0, "'files' names no file");
 	if (!rule->when.given)
-		problem_add(r->problems, rule->at, 1, "'publish' has no 'when': every branch that is pushed is published");
+		problem_add(r->problems, rule->at, 1,
+			    "'publish' has no 'when': every branch that is pushed is published");
 	for (size_t i = 0; i < rule->when.events.len; i++)
 		if (strcmp(rule->when.events.items[i], "push") != 0)
 			problem_add(r->problems, rule->when.at, 0, "pull requests are never published");
@@ -546,7 +546,8 @@ static const struct key keys[] = {
 	{SCOPE_CHECK, "file", "file", read_file, CHECK(file), 0, "the image; by default the first of publish.files"},
 	{SCOPE_CHECK, "command", "text", read_text, CHECK(command), 0, "for boot: command; IMAGE names the file"},
 	{SCOPE_CHECK, "expect", "text", read_text, CHECK(expect), 0, "what must appear on the console"},
-	{SCOPE_CHECK, "http", "mapping", read_http, offsetof(struct check_rule, check), 0, "a page it must answer with"},
+	{SCOPE_CHECK, "http", "mapping", read_http, offsetof(struct check_rule, check), 0,
+	 "a page it must answer with"},
 	{SCOPE_CHECK, "timeout", "time", read_duration, CHECK(timeout_ms), 0, "how long it may take; 1m by default"},
 	{SCOPE_CHECK, "network", "mapping", NULL, 0, 0, "a bad line in between"},
 	{SCOPE_CHECK, "script", "text", NULL, 0, 0, "tests of its own"},
@@ -568,8 +569,8 @@ static const struct key keys[] = {
 };
 
 /* Names of the scopes in enum order of their bits, as they stand in messages. */
-static const char *const scope_names[] = {"", "matrix.include", "matrix.exclude", "matrix", "branches",
-					  "limits", "when", "check", "check.http", "publish"};
+static const char *const scope_names[] = {"",       "matrix.include", "matrix.exclude", "matrix",     "branches",
+					  "limits", "when",           "check",          "check.http", "publish"};
 
 static const char *scope_name(unsigned scopes)
 {
@@ -603,8 +604,8 @@ void read_map(struct reader *r, const struct yaml_node *in, const struct yaml_no
 	      unsigned *set)
 {
 	if (map->kind != YAML_MAP) {
-		problem_add(r->problems, node_place(map), 0, "%s%s%s must be a mapping of keys, not %s",
-			    in ? "'" : "", in ? in->text : "the file", in ? "'" : "",
+		problem_add(r->problems, node_place(map), 0, "%s%s%s must be a mapping of keys, not %s", in ? "'" : "",
+			    in ? in->text : "the file", in ? "'" : "",
 			    yaml_is_null(map) ? "empty" : yaml_kind_name(map->kind));
 		return;
 	}

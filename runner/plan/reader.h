@@ -6,16 +6,16 @@
 /* Inside the reader: the key table's shape, and what reader.c and reader_env.c call of each other. */
 
 enum scope { /* where a key may stand; bits, in the order of reader.c's scope_names */
-	SCOPE_ROOT = 1 << 0,
-	SCOPE_ROW = 1 << 1,  /* a row of matrix.include */
-	SCOPE_RULE = 1 << 2, /* a row of matrix.exclude or .allow_failures */
-	SCOPE_MATRIX = 1 << 3,
-	SCOPE_BRANCHES = 1 << 4,
-	SCOPE_LIMITS = 1 << 5,
-	SCOPE_WHEN = 1 << 6,
-	SCOPE_CHECK = 1 << 7,
-	SCOPE_HTTP = 1 << 8,
-	SCOPE_PUBLISH = 1 << 9,
+	     SCOPE_ROOT = 1 << 0,
+	     SCOPE_ROW = 1 << 1,  /* a row of matrix.include */
+	     SCOPE_RULE = 1 << 2, /* a row of matrix.exclude or .allow_failures */
+	     SCOPE_MATRIX = 1 << 3,
+	     SCOPE_BRANCHES = 1 << 4,
+	     SCOPE_LIMITS = 1 << 5,
+	     SCOPE_WHEN = 1 << 6,
+	     SCOPE_CHECK = 1 << 7,
+	     SCOPE_HTTP = 1 << 8,
+	     SCOPE_PUBLISH = 1 << 9,
 };
 
 struct reader {

@@ -127,8 +127,9 @@ static void axis_row(struct reader *r, const struct yaml_node *v, struct config 
 	read_row(r, v, &row, 0);
 	if (!row.len) return;
 	if (all_sealed(&row))
-		problem_add(r->problems, node_place(v), 1,
-			    "a sealed value here makes a job of its own: to have it in all jobs, put it under env.global");
+		problem_add(
+			r->problems, node_place(v), 1,
+			"a sealed value here makes a job of its own: to have it in all jobs, put it under env.global");
 	c->env = xrealloc(c->env, (c->nenv + 1) * sizeof(*c->env));
 	c->env[c->nenv++] = row;
 }

@@ -59,8 +59,18 @@ static void add_assign(struct buf *b, const char *name, const char *value)
 	buf_addch(b, '\n');
 }
 
-static void add_exports(struct buf *b, const char *const *exports)
+static void add_axis(struct buf *b, const char *name, const char *value)
 {
+	if (!value) return;
+	buf_addf(b, "export %s=", name);
+	add_quoted(b, value, strlen(value));
+	buf_addch(b, '\n');
+}
+
+static void add_exports(struct buf *b, const struct job_spec *j, const char *const *exports)
+{
+	add_axis(b, "BACKEND", j->backend);
+	add_axis(b, "ARCH", j->arch);
 	for (; exports && *exports; exports++) {
 		const char *eq = strchr(*exports, '=');
 		_cleanup_free_ char *name = eq ? xstrndup(*exports, (size_t)(eq - *exports)) : xstrdup("");
@@ -190,8 +200,7 @@ static void add_phase(struct buf *b, const struct job_spec *j, enum plan_phase p
 	for (size_t i = 0; i < commands->len && !j->phase_skipped[p]; i++) {
 		_cleanup_free_ char *fold = NULL;
 
-		if (rule != RULE_REPORT)
-			fold = commands->len == 1 ? xstrdup(name) : xasprintf("%s.%zu", name, i + 1);
+		if (rule != RULE_REPORT) fold = commands->len == 1 ? xstrdup(name) : xasprintf("%s.%zu", name, i + 1);
 		add_command(b, commands->items[i], fold, rule);
 	}
 }
@@ -202,7 +211,7 @@ char *script_make(const struct job_spec *j, const struct script_context *cx)
 
 	buf_adds(&b, "#!/bin/sh\n");
 	buf_adds(&b, prologue);
-	add_exports(&b, cx->exports);
+	add_exports(&b, j, cx->exports);
 	add_env(&b, j, cx);
 	add_phase(&b, j, PHASE_BEFORE_INSTALL);
 	add_phase(&b, j, PHASE_INSTALL);

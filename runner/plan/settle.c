@@ -79,8 +79,7 @@ static void settle_path(const struct publish_rule *rule, const struct cell *cell
 
 	to->path = path_fill(path, cell->backend, cell->arch, cx->branch, &why);
 	if (to->path) why = bad_path(to->path);
-	if (why)
-		problem_add(problems, rule->at, 0, "'path: %s' in 'publish' %s", to->path ? to->path : path, why);
+	if (why) problem_add(problems, rule->at, 0, "'path: %s' in 'publish' %s", to->path ? to->path : path, why);
 }
 
 /* The first entry that fits wholly publishes. Where one fits but for branch or event, its files are known all the
@@ -143,7 +142,8 @@ void settle(const struct config *c, const struct cell *cell, const struct plan_c
 	settle_publish(pick(c, cell, SET_PUBLISH), cell, cx, &j->publish, problems);
 	j->allow_failure = cell->allow_failure;
 	if (check && !j->check.file && !j->publish.files.len)
-		problem_add(problems, check->at, 0, "'check' needs a 'file' here: no 'publish' names one for all its jobs");
+		problem_add(problems, check->at, 0,
+			    "'check' needs a 'file' here: no 'publish' names one for all its jobs");
 	if (!j->image) problem_add(problems, at, 0, PLAN_NO_IMAGE);
 	if (!j->phases[PHASE_SCRIPT].len && !j->phase_skipped[PHASE_SCRIPT])
 		problem_add(problems, at, 1, "'script' is missing: no job passes without one");

@@ -194,7 +194,8 @@ const char *bad_branch(const char *s)
 
 	if (!n || n > 200 || strchr("-./", *s) || strchr("./", s[n - 1]) || !only(s, LOWER UPPER DIGIT "._-/+"))
 		return "must be a branch's name";
-	if (strstr(s, "..") || strstr(s, "//") || strstr(s, "/.") || strstr(s, ".lock")) return "must be a branch's name";
+	if (strstr(s, "..") || strstr(s, "//") || strstr(s, "/.") || strstr(s, ".lock"))
+		return "must be a branch's name";
 	return NULL;
 }
 
@@ -234,7 +235,8 @@ static int distance(const char *a, const char *b)
 			best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
 			if (d[i - 1][j] + 1 < best) best = d[i - 1][j] + 1;
 			if (d[i][j - 1] + 1 < best) best = d[i][j - 1] + 1;
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && d[i - 2][j - 2] + 1 < best)
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+			    d[i - 2][j - 2] + 1 < best)
 				best = d[i - 2][j - 2] + 1;
 			d[i][j] = best;
 		}
