@@ -1,8 +1,6 @@
 #ifndef RUNNER_PLAN_CONFIG_H
 #define RUNNER_PLAN_CONFIG_H
 
-#include <regex.h>
-
 #include "lib/yaml.h"
 #include "runner/plan/plan.h"
 
@@ -56,14 +54,15 @@ char *env_label(const struct plan_env *env, size_t n);
 void plan_env_release(struct plan_env *v);
 
 /* --- branch patterns: an exact name or /regular expression/ --- */
-enum { PATTERN_MAX_BYTES = 256, PATTERN_MAX_COST = 2000, PATTERN_MAX_COST_ALL = 20000 };
+enum { PATTERN_MAX_BYTES = 256, PATTERN_MAX_STEPS = 2000, PATTERN_BUDGET = 20000 };
+struct pattern_step;
 struct pattern {
 	char *text;
-	int is_regex;
-	regex_t re;
+	struct pattern_step *steps; /* NULL: an exact name */
+	int nsteps;
 };
-/* pattern_make - *cost is what is left of the file's budget for regular expressions */
-const char *pattern_make(const char *text, int *cost, struct pattern *p_r); /* NULL or why not */
+/* pattern_make - NULL, or why not (static). *budget: steps left for all regular expressions of the file */
+const char *pattern_make(const char *text, int *budget, struct pattern *p_r);
 int pattern_matches(const struct pattern *p, const char *name);
 void pattern_release(struct pattern *p);
 

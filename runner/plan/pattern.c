@@ -1,184 +1,452 @@
-/* Branch patterns. Regular expressions are written by strangers in Ruby's dialect; the common part of it is
- * translated to POSIX extended syntax, and what regcomp() would make of it is counted first: it copies a group for
- * every repetition, so that nested ones grow without bound ("((a+)+)+", "(a{99}){99}"), and back references make
- * matching exponential. Both are refused. */
+/* Branch patterns: an exact name, or a /regular expression/ of the kind that Travis took (Ruby's; the part of it that
+ * people use for branches). They are strangers' expressions, and regcomp() takes exponential time and memory for
+ * some: so they are compiled here to a bounded number of steps and run as a nondeterministic automaton, all
+ * alternatives at once, in time at most steps x length.
+ *  src  Thompson's construction; Pike's simulation of it */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/buf.h"
 #include "runner/plan/config.h"
+
+enum op { OP_SET, OP_SPLIT, OP_JUMP, OP_BEGIN, OP_END, OP_WORD, OP_NOT_WORD, OP_MATCH };
+
+/* Jumps are relative, so that a piece of code can be moved and copied. */
+struct pattern_step {
+	enum op op;
+	int x, y;
+	uint64_t set[4]; /* OP_SET: which bytes */
+};
 
 enum { MAX_GROUPS = 16 };
 
-struct translate {
+struct compile {
 	const char *p, *end;
-	struct buf out;
-	int cost[MAX_GROUPS + 1]; /* of what stands in each open group so far */
-	int last;                 /* cost of the last piece: what a repetition would copy */
-	int depth;
+	struct pattern_step *code;
+	int n, depth, icase;
+	const char *why; /* set once; everything returns early then */
 };
 
-static const char too_big[] = "is too large a regular expression";
+static void alternatives(struct compile *c);
 
-static const char *piece(struct translate *t, int cost)
+static int refuse(struct compile *c, const char *why)
 {
-	t->last = cost;
-	t->cost[t->depth] += cost;
-	return t->cost[t->depth] > PATTERN_MAX_COST ? too_big : NULL;
+	if (!c->why) c->why = why;
+	return 0;
 }
 
-static const char *repeat(struct translate *t, int times)
+static int room(struct compile *c, int more)
 {
-	int more = t->last * (times - 1);
-
-	if (t->last > PATTERN_MAX_COST || times > PATTERN_MAX_COST || more > PATTERN_MAX_COST) return too_big;
-	t->cost[t->depth] += more;
-	t->last += more;
-	return t->cost[t->depth] > PATTERN_MAX_COST ? too_big : NULL;
+	if (c->why) return 0;
+	if (c->n + more > PATTERN_MAX_STEPS) return refuse(c, "is too large a regular expression");
+	c->code = xrealloc(c->code, (size_t)(c->n + more) * sizeof(*c->code));
+	return 1;
 }
 
-static const char *interval(struct translate *t)
+static void emit(struct compile *c, enum op op, int x, int y)
 {
-	int low = 0, high = 0, digits = 0, comma = 0;
-	const char *p = t->p + 1;
+	if (room(c, 1)) c->code[c->n++] = (struct pattern_step){.op = op, .x = x, .y = y};
+}
 
-	for (; p < t->end && *p != '}'; p++) {
-		if (*p == ',' && !comma) {
-			comma = 1;
-			continue;
+static void insert(struct compile *c, int at, enum op op, int x, int y)
+{
+	if (!room(c, 1)) return;
+	memmove(&c->code[at + 1], &c->code[at], (size_t)(c->n - at) * sizeof(*c->code));
+	c->code[at] = (struct pattern_step){.op = op, .x = x, .y = y};
+	c->n++;
+}
+
+static void emit_copy(struct compile *c, const struct pattern_step *code, int n)
+{
+	if (!room(c, n)) return;
+	memcpy(&c->code[c->n], code, (size_t)n * sizeof(*code));
+	c->n += n;
+}
+
+/* --- sets of bytes --- */
+
+static void set_add(uint64_t set[4], unsigned char b)
+{
+	set[b / 64] |= (uint64_t)1 << b % 64;
+}
+
+static int set_has(const uint64_t set[4], unsigned char b)
+{
+	return (int)(set[b / 64] >> b % 64 & 1);
+}
+
+static void set_range(uint64_t set[4], int from, int to)
+{
+	for (int b = from; b <= to; b++) set_add(set, (unsigned char)b);
+}
+
+static void set_invert(uint64_t set[4])
+{
+	for (int i = 0; i < 4; i++) set[i] = ~set[i];
+}
+
+static void set_fold(uint64_t set[4])
+{
+	for (int b = 'a'; b <= 'z'; b++)
+		if (set_has(set, (unsigned char)b) || set_has(set, (unsigned char)(b - 32))) {
+			set_add(set, (unsigned char)b);
+			set_add(set, (unsigned char)(b - 32));
 		}
-		if (*p < '0' || *p > '9' || ++digits > 6) return "has a bad {…} in its regular expression";
-		if (comma)
-			high = high * 10 + (*p - '0');
-		else
-			low = low * 10 + (*p - '0');
-	}
-	if (p >= t->end || !digits || t->p[1] == ',') return "has a bad {…} in its regular expression";
-	if (low > 255 || high > 255) return too_big;
-	buf_add(&t->out, t->p, (size_t)(p + 1 - t->p));
-	t->p = p + 1;
-	return repeat(t, (high > low ? high : low) + 1);
 }
 
-static const char *escape(struct translate *t, int in_brackets)
+/* \d \w \s and their opposites; 0: no such class */
+static int set_class(uint64_t set[4], char letter)
 {
-	static const struct {
-		char letter;
-		const char *outside, *inside;
-	} classes[] = {
-		{'d', "[0-9]", "0-9"},
-		{'D', "[^0-9]", NULL},
-		{'w', "[[:alnum:]_]", "[:alnum:]_"},
-		{'W', "[^[:alnum:]_]", NULL},
-		{'s', "[[:space:]]", "[:space:]"},
-		{'S', "[^[:space:]]", NULL},
-		{'b', "\\b", NULL},
-		{'B', "\\B", NULL},
-		{'A', "^", NULL},
-		{'z', "$", NULL},
-		{'Z', "$", NULL},
-	};
-	char c = t->p + 1 < t->end ? t->p[1] : '\0';
+	uint64_t s[4] = {0};
+	char lower = (char)(letter | 32);
 
-	if (!c) return "ends in a backslash";
-	t->p += 2;
-	for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
-		const char *as = in_brackets ? classes[i].inside : classes[i].outside;
-
-		if (classes[i].letter != c || !as) continue;
-		buf_adds(&t->out, as);
-		return in_brackets ? NULL : piece(t, 1);
+	if (lower != 'd' && lower != 'w' && lower != 's') return 0;
+	if (lower == 's') {
+		set_range(s, '\t', '\r');
+		set_add(s, ' ');
+	} else {
+		set_range(s, '0', '9');
 	}
-	if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-		return "has an escape in its regular expression that is not supported";
-	if (in_brackets) {
-		if (strchr("]^-[", c)) return "has an escape in [...] that is not supported";
-		buf_addch(&t->out, c);
-		return NULL;
+	if (lower == 'w') {
+		set_range(s, 'a', 'z');
+		set_range(s, 'A', 'Z');
+		set_add(s, '_');
 	}
-	if (strchr(".[]{}()*+?|^$\\", c)) buf_addch(&t->out, '\\'); /* \< and \' would mean something to glibc */
-	buf_addch(&t->out, c);
-	return piece(t, 1);
+	if (letter != lower) set_invert(s);
+	for (int i = 0; i < 4; i++) set[i] |= s[i];
+	return 1;
 }
 
-static const char *brackets(struct translate *t)
+static void emit_set(struct compile *c, uint64_t set[4])
 {
-	const char *why = NULL;
-
-	buf_addch(&t->out, *t->p++);
-	if (t->p < t->end && *t->p == '^') buf_addch(&t->out, *t->p++);
-	if (t->p < t->end && *t->p == ']') buf_addch(&t->out, *t->p++);
-	while (t->p < t->end && *t->p != ']' && !why) {
-		if (*t->p == '\\')
-			why = escape(t, 1);
-		else if (*t->p == '[')
-			why = "has a [ inside [...] that is not supported";
-		else
-			buf_addch(&t->out, *t->p++);
-	}
-	if (why) return why;
-	if (t->p >= t->end) return "has a [ in its regular expression that is never closed";
-	buf_addch(&t->out, *t->p++);
-	return piece(t, 1);
+	if (c->icase) set_fold(set);
+	emit(c, OP_SET, 0, 0);
+	if (!c->why) memcpy(c->code[c->n - 1].set, set, sizeof(c->code[0].set));
 }
 
-static const char *open_group(struct translate *t)
+static void emit_byte(struct compile *c, char b)
 {
-	if (t->p + 1 < t->end && t->p[1] == '?') {
-		if (t->p + 2 >= t->end || t->p[2] != ':')
-			return "has a (?…) in its regular expression that is not supported";
-		t->p += 2;
+	uint64_t set[4] = {0};
+
+	set_add(set, (unsigned char)b);
+	emit_set(c, set);
+}
+
+/* --- the grammar --- */
+
+static int letter_or_digit(char ch)
+{
+	return (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z');
+}
+
+static void escape(struct compile *c)
+{
+	uint64_t set[4] = {0};
+	char ch = c->p < c->end ? *c->p++ : '\0';
+
+	if (!ch)
+		(void)refuse(c, "ends in a backslash");
+	else if (set_class(set, ch))
+		emit_set(c, set);
+	else if (ch == 'A')
+		emit(c, OP_BEGIN, 0, 0);
+	else if (ch == 'z' || ch == 'Z')
+		emit(c, OP_END, 0, 0);
+	else if (ch == 'b' || ch == 'B')
+		emit(c, ch == 'b' ? OP_WORD : OP_NOT_WORD, 0, 0);
+	else if (letter_or_digit(ch))
+		(void)refuse(c, "has an escape in its regular expression that is not supported");
+	else
+		emit_byte(c, ch);
+}
+
+/* One member of [...]; -1: it was a class, already added. */
+static int member(struct compile *c, uint64_t set[4])
+{
+	char ch = *c->p++;
+
+	if ((unsigned char)ch >= 0x80) return refuse(c, "has a character in [...] that is not ASCII");
+	if (ch == '[') return refuse(c, "has a [ inside [...] that is not supported");
+	if (ch != '\\') return ch;
+	if (c->p == c->end) return refuse(c, "ends in a backslash");
+	ch = *c->p++;
+	if (set_class(set, ch)) return -1;
+	return letter_or_digit(ch) ? refuse(c, "has an escape in [...] that is not supported") : ch;
+}
+
+static void brackets(struct compile *c)
+{
+	uint64_t set[4] = {0};
+	int negated = c->p < c->end && *c->p == '^', first = 1;
+
+	c->p += negated;
+	for (; !c->why && c->p < c->end && (first || *c->p != ']'); first = 0) {
+		int from = member(c, set), to = from;
+
+		if (!c->why && from >= 0 && c->end - c->p >= 2 && *c->p == '-' && c->p[1] != ']') {
+			c->p++;
+			to = member(c, set);
+		}
+		if (c->why) return;
+		if (to < from) (void)refuse(c, "has a range in [...] that runs backwards");
+		if (from >= 0) set_range(set, from, to);
 	}
-	t->p++;
-	if (t->depth == MAX_GROUPS) return "has too many ( inside each other";
-	buf_addch(&t->out, '(');
-	t->cost[++t->depth] = 1;
-	t->last = 0;
+	if (c->p >= c->end) (void)refuse(c, "has a [ in its regular expression that is never closed");
+	if (c->why) return;
+	c->p++;
+	if (c->icase) set_fold(set);
+	if (negated) set_invert(set);
+	emit(c, OP_SET, 0, 0);
+	if (!c->why) memcpy(c->code[c->n - 1].set, set, sizeof(set));
+}
+
+static void group(struct compile *c)
+{
+	if (c->p < c->end && *c->p == '?') {
+		if (c->end - c->p < 2 || c->p[1] != ':') {
+			(void)refuse(c, "has a (?…) in its regular expression that is not supported");
+			return;
+		}
+		c->p += 2;
+	}
+	if (++c->depth > MAX_GROUPS) {
+		(void)refuse(c, "has too many ( inside each other");
+		return;
+	}
+	alternatives(c);
+	c->depth--;
+	if (c->p >= c->end)
+		(void)refuse(c, "has a ( that is never closed");
+	else
+		c->p++;
+}
+
+static void atom(struct compile *c)
+{
+	uint64_t set[4] = {0};
+	char ch = *c->p++;
+
+	switch (ch) {
+	case '\\': escape(c); break;
+	case '[': brackets(c); break;
+	case '(': group(c); break;
+	case '^': emit(c, OP_BEGIN, 0, 0); break;
+	case '$': emit(c, OP_END, 0, 0); break;
+	case '.':
+		set_add(set, '\n');
+		set_invert(set);
+		emit_set(c, set);
+		break;
+	case '*':
+	case '+':
+	case '?': (void)refuse(c, "has nothing before a * + or ? to repeat"); break;
+	default: emit_byte(c, ch);
+	}
+}
+
+static int number(const char **p, const char *end)
+{
+	int n = -1;
+
+	for (; *p < end && **p >= '0' && **p <= '9'; (*p)++) {
+		n = (n < 0 ? 0 : n) * 10 + (**p - '0');
+		if (n > PATTERN_MAX_STEPS) n = PATTERN_MAX_STEPS + 1;
+	}
+	return n;
+}
+
+/* {n}, {n,}, {,m} or {n,m} behind c->p; 0: it is none, but a brace that stands for itself, as in Ruby */
+static int interval(struct compile *c, int *least_r, int *most_r)
+{
+	const char *p = c->p + 1;
+	int least, most;
+
+	least = number(&p, c->end);
+	most = least;
+	if (p < c->end && *p == ',') {
+		p++;
+		most = number(&p, c->end);
+		if (least < 0 && most < 0) return 0;
+		if (least < 0) least = 0;
+	}
+	if (p >= c->end || *p != '}' || least < 0) return 0;
+	c->p = p + 1;
+	if (most >= 0 && most < least) (void)refuse(c, "has a {…} in its regular expression that runs backwards");
+	*least_r = least;
+	*most_r = most; /* -1: no end */
+	return 1;
+}
+
+static void star(struct compile *c, int from)
+{
+	int n = c->n - from;
+
+	insert(c, from, OP_SPLIT, 1, n + 2);
+	emit(c, OP_JUMP, -(n + 1), 0);
+}
+
+/* The piece that begins at `from`, at least and at most so often. */
+static void repeat(struct compile *c, int from, int least, int most)
+{
+	int n = c->n - from;
+	struct pattern_step *piece;
+
+	if (c->why) return;
+	if (!n) return; /* of nothing: () */
+	piece = xcalloc((size_t)n, sizeof(*piece));
+	memcpy(piece, &c->code[from], (size_t)n * sizeof(*piece));
+	c->n = from;
+	for (int i = 0; i < least && !c->why; i++) emit_copy(c, piece, n);
+	for (int i = least; i < most && !c->why; i++) {
+		emit(c, OP_SPLIT, 1, n + 1);
+		emit_copy(c, piece, n);
+	}
+	if (most < 0) {
+		from = c->n;
+		emit_copy(c, piece, n);
+		star(c, from);
+	}
+	free(piece);
+}
+
+static void piece(struct compile *c)
+{
+	int from = c->n, least, most;
+
+	atom(c);
+	while (!c->why && c->p < c->end) {
+		char ch = *c->p;
+
+		if (ch == '*' || ch == '+' || ch == '?') {
+			c->p++;
+			repeat(c, from, ch == '+', ch == '?' ? 1 : -1);
+		} else if (ch != '{' || !interval(c, &least, &most)) {
+			return;
+		} else {
+			repeat(c, from, least, most);
+		}
+		/* Lazy and possessive forms: the same for a yes or no. */
+		if (c->p < c->end && (*c->p == '?' || *c->p == '+')) c->p++;
+	}
+}
+
+static void alternatives(struct compile *c)
+{
+	int from = c->n, jump;
+
+	while (!c->why && c->p < c->end && *c->p != '|' && *c->p != ')') piece(c);
+	if (c->why || c->p >= c->end || *c->p != '|') return;
+	c->p++;
+	insert(c, from, OP_SPLIT, 1, c->n - from + 2);
+	jump = c->n;
+	emit(c, OP_JUMP, 0, 0);
+	alternatives(c);
+	if (!c->why) c->code[jump].x = c->n - jump;
+}
+
+/* --- the automaton --- */
+
+struct run {
+	const struct pattern_step *code;
+	const char *s;
+	size_t len;
+	int *seen;              /* step → the position it was last reached at, + 1 */
+	int *now, *next, *todo; /* lists of steps */
+	int nnext;
+};
+
+static int is_word(const struct run *r, size_t at)
+{
+	char ch = at < r->len ? r->s[at] : '\0';
+
+	return letter_or_digit(ch) || ch == '_';
+}
+
+/* Follows everything that takes no byte from step `pc` at position `at`; 1: the match was reached. */
+static int reach(struct run *r, int pc, size_t at)
+{
+	int n = 0;
+
+	r->todo[n++] = pc;
+	while (n) {
+		const struct pattern_step *s;
+		int holds = 0;
+
+		pc = r->todo[--n];
+		if (r->seen[pc] == (int)at + 1) continue;
+		r->seen[pc] = (int)at + 1;
+		s = &r->code[pc];
+		switch (s->op) {
+		case OP_MATCH: return 1;
+		case OP_SET: r->next[r->nnext++] = pc; break;
+		case OP_JUMP: r->todo[n++] = pc + s->x; break;
+		case OP_SPLIT:
+			r->todo[n++] = pc + s->x;
+			r->todo[n++] = pc + s->y;
+			break;
+		case OP_BEGIN: holds = at == 0; break;
+		case OP_END: holds = at == r->len; break;
+		case OP_WORD:
+		case OP_NOT_WORD: holds = ((at && is_word(r, at - 1)) != is_word(r, at)) == (s->op == OP_WORD); break;
+		}
+		if (holds) r->todo[n++] = pc + 1;
+	}
+	return 0;
+}
+
+static int run(struct run *r)
+{
+	for (size_t at = 0;; at++) {
+		int *swap = r->now, n = r->nnext;
+
+		r->now = r->next;
+		r->next = swap;
+		r->nnext = 0;
+		for (int i = 0; at && i < n; i++)
+			if (set_has(r->code[r->now[i]].set, (unsigned char)r->s[at - 1]) && reach(r, r->now[i] + 1, at))
+				return 1;
+		if (reach(r, 0, at)) return 1;
+		if (at == r->len) return 0;
+	}
+}
+
+static int regex_matches(const struct pattern *p, const char *name)
+{
+	size_t n = (size_t)p->nsteps;
+	/* todo: every step is taken off it at most once a position, and puts at most two others there */
+	int *lists = xcalloc(5 * n + 8, sizeof(*lists));
+	struct run r = {.code = p->steps, .s = name, .len = strlen(name), .seen = lists};
+	int yes;
+
+	r.now = lists + n;
+	r.next = lists + 2 * n;
+	r.todo = lists + 3 * n;
+	yes = run(&r);
+	free(lists);
+	return yes;
+}
+
+/* --- patterns --- */
+
+static const char *compile(const char *re, size_t len, int icase, int *budget, struct pattern *p)
+{
+	struct compile c = {.p = re, .end = re + len, .icase = icase};
+
+	alternatives(&c);
+	if (!c.why && c.p < c.end) c.why = "has a ) without its (";
+	emit(&c, OP_MATCH, 0, 0);
+	if (!c.why && c.n > *budget) c.why = "is one regular expression too many: together they are too large";
+	if (c.why) {
+		free(c.code);
+		return c.why;
+	}
+	*budget -= c.n;
+	p->steps = c.code;
+	p->nsteps = c.n;
 	return NULL;
 }
 
-static const char *close_group(struct translate *t)
-{
-	int cost;
-
-	if (!t->depth) return "has a ) without its (";
-	cost = t->cost[t->depth--];
-	buf_addch(&t->out, ')');
-	t->p++;
-	return piece(t, cost);
-}
-
-static const char *step(struct translate *t)
-{
-	switch (*t->p) {
-	case '\\': return escape(t, 0);
-	case '[': return brackets(t);
-	case '(': return open_group(t);
-	case ')': return close_group(t);
-	case '{': return interval(t);
-	case '+': buf_addch(&t->out, *t->p++); return repeat(t, 2);
-	case '*':
-	case '?': buf_addch(&t->out, *t->p++); return NULL;
-	default: buf_addch(&t->out, *t->p++); return piece(t, 1);
-	}
-}
-
-static const char *compile(const char *re, size_t len, int icase, int *cost, regex_t *re_r)
-{
-	struct translate t = {.p = re, .end = re + len, .out = BUF_INIT(16 * PATTERN_MAX_BYTES)};
-	const char *why = NULL;
-
-	while (t.p < t.end && !why) why = step(&t);
-	if (!why && t.depth) why = "has a ( that is never closed";
-	if (!why && t.cost[0] > *cost) why = "is one regular expression too many: together they are too large";
-	if (!why && regcomp(re_r, buf_str(&t.out), REG_EXTENDED | REG_NOSUB | (icase ? REG_ICASE : 0)))
-		why = "is not a regular expression";
-	if (!why) *cost -= t.cost[0];
-	buf_release(&t.out);
-	return why;
-}
-
-const char *pattern_make(const char *text, int *cost, struct pattern *p_r)
+const char *pattern_make(const char *text, int *budget, struct pattern *p_r)
 {
 	struct pattern p = {0};
 	size_t n = strlen(text);
@@ -189,10 +457,9 @@ const char *pattern_make(const char *text, int *cost, struct pattern *p_r)
 	if (*text == '/') {
 		slash = strrchr(text, '/');
 		if (slash == text) return "begins with '/' but is no /regular expression/";
-		if (slash[1] && strcmp(slash, "/i")) return "has flags other than i behind its regular expression";
-		why = compile(text + 1, (size_t)(slash - text - 1), slash[1] == 'i', cost, &p.re);
+		if (slash[1] && strcmp(slash, "/i") != 0) return "has flags other than i behind its regular expression";
+		why = compile(text + 1, (size_t)(slash - text - 1), slash[1] == 'i', budget, &p);
 		if (why) return why;
-		p.is_regex = 1;
 	}
 	p.text = xstrdup(text);
 	*p_r = p;
@@ -201,13 +468,13 @@ const char *pattern_make(const char *text, int *cost, struct pattern *p_r)
 
 int pattern_matches(const struct pattern *p, const char *name)
 {
-	if (!p->is_regex) return !strcmp(p->text, name);
-	return strlen(name) <= 1024 && !regexec(&p->re, name, 0, NULL, 0);
+	if (!p->steps) return !strcmp(p->text, name);
+	return strlen(name) <= 1024 && regex_matches(p, name);
 }
 
 void pattern_release(struct pattern *p)
 {
 	free(p->text);
-	if (p->is_regex) regfree(&p->re);
+	free(p->steps);
 	*p = (struct pattern){0};
 }

@@ -200,7 +200,7 @@ static void lint_settings(const struct settings *s, const struct plan *plan, str
 	}
 }
 
-static void plan_config(struct config *c, const struct plan_context *cx, struct plan *plan,
+static void plan_config(struct config *c, int has_root, const struct plan_context *cx, struct plan *plan,
 			struct plan_problems *problems)
 {
 	_cleanup_free_ struct cell *cells = NULL;
@@ -208,7 +208,7 @@ static void plan_config(struct config *c, const struct plan_context *cx, struct 
 
 	/* Jobs made of what could not be read would only be wrong again. */
 	if (problems_errors(problems)) {
-		if (!(c->settings.set & SET_IMAGE) && !c->include.len)
+		if (has_root && !(c->settings.set & SET_IMAGE) && !c->include.len)
 			problem_add(problems, (struct yaml_place){1, 1}, 0, PLAN_NO_IMAGE);
 		return;
 	}
@@ -252,7 +252,7 @@ int plan_make(const char *name, const void *data, size_t len, const struct plan_
 	}
 	add_repeats(&doc, problems);
 	config_read(doc.root, &c, problems);
-	plan_config(&c, cx, &plan, problems);
+	plan_config(&c, doc.root && doc.root->kind == YAML_MAP, cx, &plan, problems);
 	config_release(&c);
 	problems_sort(problems);
 	if (problems_errors(problems)) {

@@ -628,7 +628,7 @@ void read_map(struct reader *r, const struct yaml_node *in, const struct yaml_no
 
 void config_read(const struct yaml_node *root, struct config *c, struct plan_problems *problems)
 {
-	struct reader r = {.problems = problems, .regex_budget = PATTERN_MAX_COST_ALL};
+	struct reader r = {.problems = problems, .regex_budget = PATTERN_BUDGET};
 
 	if (!root) {
 		problem_add(problems, (struct yaml_place){1, 1}, 0, "the file is empty");
