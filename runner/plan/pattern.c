@@ -428,19 +428,22 @@ static int regex_matches(const struct pattern *p, const char *name)
 
 /* --- patterns --- */
 
+static const char too_many[] = "is one regular expression too many: together they are too large";
+
 static const char *compile(const char *re, size_t len, int icase, int *budget, struct pattern *p)
 {
 	struct compile c = {.p = re, .end = re + len, .icase = icase};
 
+	if (*budget <= 0) return too_many;
 	alternatives(&c);
 	if (!c.why && c.p < c.end) c.why = "has a ) without its (";
 	emit(&c, OP_MATCH, 0, 0);
-	if (!c.why && c.n > *budget) c.why = "is one regular expression too many: together they are too large";
+	if (!c.why && c.n > *budget) c.why = too_many;
+	*budget -= c.n; /* of a refused one too: it took as long */
 	if (c.why) {
 		free(c.code);
 		return c.why;
 	}
-	*budget -= c.n;
 	p->steps = c.code;
 	p->nsteps = c.n;
 	return NULL;
