@@ -1,0 +1,86 @@
+/* `runner check STATE ID` (internal): the boot proof of a job's files, in a process of its own that holds no key. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fs.h"
+#include "runner/cmd.h"
+#include "runner/home.h"
+#include "runner/plan/plan.h"
+#include "runner/publish/check.h"
+#include "runner/sandbox/image.h"
+#include "runner/store/store.h"
+
+static void say(void *arg, const char *data, unsigned long len)
+{
+	(void)arg;
+	fwrite(data, 1, len, stdout);
+	fflush(stdout);
+}
+
+struct check {
+	struct home home;
+	struct store *store;
+	struct job_row row;
+	struct job_spec spec;
+	struct image image;
+};
+
+static void check_release(struct check *c)
+{
+	image_release(&c->image);
+	job_spec_release(&c->spec);
+	job_row_release(&c->row);
+	store_close(&c->store);
+	home_release(&c->home);
+}
+
+/* The file that is booted: the one check.file names, else the first that was taken out of the box. */
+static char *pick_file(const char *out, const char *named, const char *first)
+{
+	return xasprintf("%s/%s", out, named ? named : first);
+}
+
+static int load(struct check *c, const char *state, int64_t id, struct err *e)
+{
+	_cleanup_free_ char *db = NULL;
+	_cleanup_json_ json_t *spec = NULL;
+
+	if (home_open(state, &c->home, e)) return -1;
+	db = home_db(&c->home);
+	if (store_open(db, &c->store, e) || store_job_get(c->store, id, &c->row, e) ||
+	    json_parse("job", c->row.spec, strlen(c->row.spec), &spec, e) || job_spec_from_json(spec, &c->spec, e))
+		return -1;
+	return image_find(c->home.cache, c->spec.image, c->spec.arch, &c->spec.packages, &c->image, e);
+}
+
+static int run(struct check *c, const char *first, struct err *e)
+{
+	_cleanup_free_ char *out = home_job(&c->home, c->row.id, "out"), *dir = home_job(&c->home, c->row.id, "box");
+	_cleanup_free_ char *file = pick_file(out, c->spec.check.file, first);
+	_cleanup_free_ char *id = xasprintf("j%lld-%d-check", (long long)c->row.id, c->row.attempt);
+	struct check_env env = {.image = &c->image,
+				.id = id,
+				.dir = dir,
+				.file = file,
+				.arch = c->spec.arch ? c->spec.arch : image_host_arch()};
+
+	if (fs_remove_tree(dir, e) || fs_mkdirs(dir, 0700, e)) return -1;
+	return check_boot(&c->spec.check, &env, say, NULL, e);
+}
+
+int cmd_check(int argc, char **argv)
+{
+	__attribute__((cleanup(check_release))) struct check c = {0};
+	int64_t id = argc == 4 ? strtoll(argv[2], NULL, 10) : 0;
+	struct err e;
+
+	if (id <= 0) return cmd_usage(argv[0]);
+	if (load(&c, argv[1], id, &e) || run(&c, argv[3], &e)) {
+		printf("%s\n", e.text);
+		return 1;
+	}
+	return 0;
+}

@@ -1,0 +1,386 @@
+/* Commands that look: status, watch, log, timeline. They read the store and the log files; nothing is changed. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fs.h"
+#include "runner/cmd.h"
+#include "runner/home.h"
+#include "runner/report/report.h"
+#include "runner/store/store.h"
+
+enum { TICK_MS = 100, DEFAULT_COUNT = 10 };
+
+/* What these commands have in common: options, the store, the build that is meant. */
+struct show {
+	struct home home;
+	struct store *store;
+	const char *state, *repo, *commit;
+	int64_t repo_id, from_ms;
+	int build, timeout_s, follow, json;
+};
+
+static void show_release(struct show *s)
+{
+	store_close(&s->store);
+	home_release(&s->home);
+}
+#define _cleanup_show_ __attribute__((cleanup(show_release)))
+
+static int parse_count(const char *text, int *n_r)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (end == text || *end || n < 1 || n > 1000000000) return -1;
+	*n_r = (int)n;
+	return 0;
+}
+
+static int show_options(struct show *s, int argc, char **argv)
+{
+	static const struct option options[] = {{"state", required_argument, NULL, 's'},
+						{"repo", required_argument, NULL, 'r'},
+						{"build", required_argument, NULL, 'b'},
+						{"commit", required_argument, NULL, 'c'},
+						{"from", required_argument, NULL, 'm'},
+						{"timeout", required_argument, NULL, 't'},
+						{"follow", no_argument, NULL, 'f'},
+						{"json", no_argument, NULL, 'j'},
+						{0}};
+	int c, bad = 0;
+
+	while ((c = getopt_long(argc, argv, "f", options, NULL)) != -1) switch (c) {
+		case 's': s->state = optarg; break;
+		case 'r': s->repo = optarg; break;
+		case 'c': s->commit = optarg; break;
+		case 'b': bad |= parse_count(optarg, &s->build); break;
+		case 't': bad |= parse_count(optarg, &s->timeout_s); break;
+		case 'm': s->from_ms = strtoll(optarg, NULL, 10); break;
+		case 'f': s->follow = 1; break;
+		case 'j': s->json = 1; break;
+		default: bad = -1;
+		}
+	return bad;
+}
+
+static int show_open(struct show *s, struct err *e)
+{
+	__attribute__((cleanup(repo_release))) struct repo repo = {0};
+	_cleanup_free_ char *db = NULL;
+
+	if (home_open(s->state, &s->home, e)) return -1;
+	db = home_db(&s->home);
+	if (store_open(db, &s->store, e)) return -1;
+	if (!s->repo) return 0;
+	if (store_repo_find(s->store, s->repo, &repo, e)) return -1;
+	s->repo_id = repo.id;
+	return 0;
+}
+
+/* The build that --build or --commit names, else the newest. 1: there is none (yet). */
+static int find_build(struct show *s, struct build_row *b, struct err *e)
+{
+	struct build_row *rows = NULL;
+	size_t n = 0, at;
+
+	if (store_build_list(s->store, s->repo_id, s->build || s->commit ? 10000 : 1, &rows, &n, e)) return -1;
+	for (at = 0; at < n; at++)
+		if ((!s->build || rows[at].number == s->build) &&
+		    (!s->commit || !strncmp(rows[at].commit, s->commit, strlen(s->commit))))
+			break;
+	if (at < n) {
+		*b = rows[at];
+		rows[at] = (struct build_row){0};
+	}
+	build_rows_free(&rows, n);
+	return at == n;
+}
+
+static void put(struct buf *text)
+{
+	fwrite(buf_str(text), 1, text->len, stdout);
+	fflush(stdout);
+	buf_clear(text);
+}
+
+static int print_build(struct show *s, const struct build_row *b, struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(16 << 20);
+	struct job_row *jobs = NULL;
+	size_t n = 0;
+
+	if (store_build_jobs(s->store, b->id, &jobs, &n, e)) return -1;
+	report_build_line(b, clock_unix_ms(), &text);
+	for (size_t i = 0; i < n; i++) report_job_line(b, &jobs[i], clock_unix_ms(), isatty(STDOUT_FILENO), &text);
+	put(&text);
+	job_rows_free(&jobs, n);
+	return 0;
+}
+
+static int add_json(struct show *s, const struct build_row *b, json_t *list, struct err *e)
+{
+	struct job_row *jobs = NULL;
+	size_t n = 0;
+
+	if (store_build_jobs(s->store, b->id, &jobs, &n, e)) return -1;
+	json_array_append_new(list, report_build_json(b, jobs, n));
+	job_rows_free(&jobs, n);
+	return 0;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	_cleanup_show_ struct show s = {0};
+	_cleanup_json_ json_t *list = json_array();
+	struct build_row *rows = NULL;
+	size_t n = 0;
+	struct err e;
+	int failed = 0;
+
+	if (show_options(&s, argc, argv) || optind != argc) return cmd_usage(argv[0]);
+	if (show_open(&s, &e) || store_build_list(s.store, s.repo_id, DEFAULT_COUNT, &rows, &n, &e))
+		return cmd_fail(argv[0], e.text);
+	for (size_t i = 0; i < n && !failed; i++)
+		failed = s.json ? add_json(&s, &rows[i], list, &e) : print_build(&s, &rows[i], &e);
+	build_rows_free(&rows, n);
+	if (failed) return cmd_fail(argv[0], e.text);
+	if (s.json) {
+		_cleanup_free_ char *text = json_text(list);
+
+		puts(text);
+	} else if (!n) {
+		puts("no builds yet");
+	}
+	return 0;
+}
+
+/* --- watch --- */
+
+/* What was last shown of each job, so that a pipe gets a line when something changed and no line when not. */
+struct shown {
+	char **lines;
+	size_t n;
+};
+
+static void shown_release(struct shown *v)
+{
+	for (size_t i = 0; i < v->n; i++) free(v->lines[i]);
+	free(v->lines);
+}
+
+/* A job's line without its running time: what has to change for the line to be worth printing again. */
+static char *essence(const struct job_row *j)
+{
+	return xasprintf("%s|%s|%s|%s", job_state_name(j->state), j->step ? j->step : "", j->reason ? j->reason : "",
+			 j->publish_commit ? j->publish_commit : "");
+}
+
+static void draw_changes(const struct build_row *b, const struct job_row *jobs, size_t n, struct shown *seen,
+			 struct buf *text)
+{
+	if (seen->n != n) {
+		shown_release(seen);
+		seen->lines = xcalloc(n, sizeof(*seen->lines));
+		seen->n = n;
+	}
+	for (size_t i = 0; i < n; i++) {
+		char *now = essence(&jobs[i]);
+
+		if (!seen->lines[i] || strcmp(seen->lines[i], now) != 0)
+			report_job_line(b, &jobs[i], clock_unix_ms(), 0, text);
+		free(seen->lines[i]);
+		seen->lines[i] = now;
+	}
+}
+
+/* A terminal: the whole block again, over the last one. */
+static void draw_block(const struct build_row *b, const struct job_row *jobs, size_t n, size_t *height,
+		       struct buf *text)
+{
+	if (*height) buf_addf(text, "\033[%zuA", *height);
+	for (size_t i = 0; i < n; i++) {
+		buf_adds(text, "\033[2K");
+		report_job_line(b, &jobs[i], clock_unix_ms(), 1, text);
+	}
+	*height = n;
+}
+
+/* Shows the build until it is final. out: its state */
+static int follow_build(struct show *s, struct build_row *b, int64_t until_mono_ms, struct err *e)
+{
+	__attribute__((cleanup(shown_release))) struct shown seen = {0};
+	_cleanup_buf_ struct buf text = BUF_INIT(16 << 20);
+	int tty = isatty(STDOUT_FILENO);
+	size_t height = 0;
+	int64_t id = b->id;
+
+	for (;;) {
+		struct job_row *jobs = NULL;
+		size_t n = 0;
+
+		if (store_build_jobs(s->store, id, &jobs, &n, e)) return -1;
+		if (tty)
+			draw_block(b, jobs, n, &height, &text);
+		else
+			draw_changes(b, jobs, n, &seen, &text);
+		put(&text);
+		job_rows_free(&jobs, n);
+		if (build_state_is_final(b->state)) return 0;
+		if (clock_mono_ms() > until_mono_ms)
+			return err_set(e, ERR_BUSY, "build %d is still %s", b->number, build_state_name(b->state));
+		poll(NULL, 0, TICK_MS);
+		build_row_release(b);
+		if (store_build_get(s->store, id, b, e)) return -1;
+	}
+}
+
+int cmd_watch(int argc, char **argv)
+{
+	_cleanup_show_ struct show s = {.timeout_s = 24 * 3600};
+	__attribute__((cleanup(build_row_release))) struct build_row b = {0};
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+	int64_t until;
+	struct err e;
+	int rc;
+
+	if (show_options(&s, argc, argv) || optind != argc) return cmd_usage(argv[0]);
+	until = clock_mono_ms() + (int64_t)s.timeout_s * 1000;
+	if (show_open(&s, &e)) return cmd_fail(argv[0], e.text);
+	while ((rc = find_build(&s, &b, &e)) == 1 && clock_mono_ms() < until) poll(NULL, 0, TICK_MS);
+	if (rc < 0) return cmd_fail(argv[0], e.text);
+	if (rc) return cmd_fail(argv[0], "no such build appeared in time");
+	report_build_line(&b, clock_unix_ms(), &text);
+	put(&text);
+	if (follow_build(&s, &b, until, &e)) return cmd_fail(argv[0], e.text);
+	report_build_line(&b, clock_unix_ms(), &text);
+	put(&text);
+	return b.state == BUILD_PASSED ? 0 : 1;
+}
+
+/* --- log --- */
+
+/* Copies the log from *offset to its present end. */
+static int copy_log(const char *path, int64_t *offset, struct err *e)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char chunk[1 << 16];
+
+	if (fd < 0) return errno == ENOENT ? 0 : err_sys(e, "cannot open '%s'", path);
+	for (;;) {
+		ssize_t n = pread(fd, chunk, sizeof(chunk), *offset);
+
+		if (n < 0) return err_sys(e, "cannot read '%s'", path);
+		if (n == 0) break;
+		fwrite(chunk, 1, (size_t)n, stdout);
+		*offset += n;
+	}
+	fflush(stdout);
+	return 0;
+}
+
+static int show_log(struct show *s, int64_t job_id, struct err *e)
+{
+	_cleanup_free_ char *path = home_job(&s->home, job_id, "log");
+	int64_t offset = 0;
+
+	for (;;) {
+		__attribute__((cleanup(job_row_release))) struct job_row row = {0};
+
+		if (store_job_get(s->store, job_id, &row, e)) return -1;
+		if (copy_log(path, &offset, e)) return -1;
+		if (!s->follow || job_state_is_final(row.state)) return 0;
+		poll(NULL, 0, TICK_MS);
+	}
+}
+
+/* "3.1": build 3, job 1. */
+static int find_job(struct show *s, const char *number, int64_t *id_r, struct err *e)
+{
+	__attribute__((cleanup(build_row_release))) struct build_row b = {0};
+	struct job_row *jobs = NULL;
+	int job = 0, rc, end = 0;
+	size_t n = 0;
+
+	if (sscanf(number, "%d.%d%n", &s->build, &job, &end) != 2 || number[end] || s->build < 1)
+		return err_set(e, ERR_INPUT, "'%s' is not a job's number, like 3.1", number);
+	rc = find_build(s, &b, e);
+	if (rc < 0) return -1;
+	if (rc || store_build_jobs(s->store, b.id, &jobs, &n, e))
+		return err_set(e, ERR_MISSING, "there is no build %d", s->build);
+	*id_r = 0;
+	for (size_t i = 0; i < n; i++)
+		if (jobs[i].number == job) *id_r = jobs[i].id;
+	job_rows_free(&jobs, n);
+	return *id_r ? 0 : err_set(e, ERR_MISSING, "there is no job %s", number);
+}
+
+int cmd_log(int argc, char **argv)
+{
+	_cleanup_show_ struct show s = {0};
+	struct err e;
+	int64_t id;
+
+	if (show_options(&s, argc, argv) || optind + 1 != argc) return cmd_usage(argv[0]);
+	if (show_open(&s, &e) || find_job(&s, argv[optind], &id, &e) || show_log(&s, id, &e))
+		return cmd_fail(argv[0], e.text);
+	return 0;
+}
+
+int cmd_timeline(int argc, char **argv)
+{
+	_cleanup_show_ struct show s = {0};
+	__attribute__((cleanup(build_row_release))) struct build_row b = {0};
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+	struct job_row *jobs = NULL;
+	size_t n = 0;
+	struct err e;
+	int rc;
+
+	if (show_options(&s, argc, argv) || optind != argc) return cmd_usage(argv[0]);
+	if (show_open(&s, &e) || (rc = find_build(&s, &b, &e)) < 0) return cmd_fail(argv[0], e.text);
+	if (rc) return cmd_fail(argv[0], "there is no such build");
+	if (store_build_jobs(s.store, b.id, &jobs, &n, &e)) return cmd_fail(argv[0], e.text);
+	report_timeline(&b, jobs, n, s.from_ms, &text);
+	put(&text);
+	job_rows_free(&jobs, n);
+	return 0;
+}
+
+/* --- cancel: the one command here that changes something --- */
+
+/* Tells the leader, if one lives: its pid is in the lock file that it holds. */
+static int tell_leader(struct show *s, int64_t job_id, struct err *e)
+{
+	_cleanup_free_ char *path = home_job(&s->home, job_id, "lock");
+	_cleanup_buf_ struct buf text = BUF_INIT(64);
+	_cleanup_close_ int lock = -1;
+	pid_t pid;
+
+	if (!fs_lock(path, 0, &lock, e)) return 0; /* it is gone; the daemon settles the row */
+	if (e->kind != ERR_BUSY || fs_read_file(path, &text, e)) return -1;
+	pid = (pid_t)strtol(buf_str(&text), NULL, 10);
+	if (pid <= 1) return err_set(e, ERR_BUSY, "the job is just being started; try again");
+	return kill(pid, SIGTERM) && errno != ESRCH ? err_sys(e, "cannot signal process %d", (int)pid) : 0;
+}
+
+int cmd_cancel(int argc, char **argv)
+{
+	_cleanup_show_ struct show s = {0};
+	struct err e;
+	int64_t id;
+	int rc;
+
+	if (show_options(&s, argc, argv) || optind + 1 != argc) return cmd_usage(argv[0]);
+	if (show_open(&s, &e) || find_job(&s, argv[optind], &id, &e)) return cmd_fail(argv[0], e.text);
+	rc = store_job_cancel(s.store, id, "canceled", clock_unix_ms(), &e);
+	if (rc < 0 || (rc == 1 && tell_leader(&s, id, &e))) return cmd_fail(argv[0], e.text);
+	home_wake(&s.home);
+	return 0;
+}

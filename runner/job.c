@@ -1,0 +1,351 @@
+/* `runner job STATE ID ATTEMPT` (internal): the leader of one job, in a session of its own. It makes the box, feeds the
+ * script, keeps the log and the time limits, has the result proved and published, and writes the job's final row by
+ * itself: the daemon may be killed and started again meanwhile.
+ *
+ *   claimed ─→ image ─→ box ─→ sources ─→ script ─→ files ─→ boot proof ─→ publish ─→ row
+ *
+ * It trusts nothing that comes out of the box: output is bytes for the log, files are copied by contained paths, the
+ * exit status is told by our own init. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/fs.h"
+#include "runner/cmd.h"
+#include "runner/job.h"
+#include "runner/leader.h"
+#include "runner/store/mirror.h"
+
+enum {
+	LOG_MAX_BYTES = 256 << 20,
+	STOP_GRACE_MS = 5000,
+	EOF_GRACE_MS = 3000, /* the container has ended; who still holds its output gets this long */
+};
+
+static const char source_dir[] = "/build", script_path[] = "/.slipway/script";
+
+/* --- the script's run --- */
+
+/* The container under way: it has ended when its output is at EOF and its end was told, in either order. */
+struct script_run {
+	struct job *job;
+	int out;
+	int open;
+	struct child_status status;
+	int oom;
+	struct err failure; /* kind ERR_NONE: none */
+};
+
+static void script_less(struct script_run *r)
+{
+	if (--r->open == 0) loop_stop(r->job->loop);
+}
+
+static void stop_waiting(void *arg)
+{
+	struct script_run *r = arg;
+
+	if (r->out < 0) return;
+	loop_fd_remove(r->job->loop, r->out);
+	close_p(&r->out);
+	script_less(r);
+}
+
+static void on_script_output(int fd, short revents, void *arg)
+{
+	struct script_run *r = arg;
+	struct job *j = r->job;
+	char chunk[1 << 16];
+	ssize_t n = read(fd, chunk, sizeof(chunk));
+	struct err e;
+
+	(void)revents;
+	if (n < 0 && errno == EINTR) return;
+	if (n <= 0) {
+		stop_waiting(r);
+		return;
+	}
+	j->last_output_mono_ms = clock_mono_ms();
+	if (!j->wrote_first_byte) {
+		j->wrote_first_byte = 1;
+		if (store_job_first_log(j->store, j->row.id, j->row.attempt, clock_unix_ms(), &e)) r->failure = e;
+	}
+	if (log_write(j->log, chunk, (size_t)n, &e)) j->log_error = e;
+	if ((log_full(j->log) || j->log_error.kind) && !j->over) {
+		j->over = j->log_error.kind ? "its log could not be written" : "it wrote more log than this box keeps";
+		sandbox_stop(j->box);
+	}
+}
+
+static void on_script_end(int fd, short revents, void *arg)
+{
+	struct script_run *r = arg;
+	struct job *j = r->job;
+	struct err e;
+
+	(void)revents;
+	loop_fd_remove(j->loop, fd);
+	if (sandbox_end(j->box, &r->status, &r->oom, &e)) r->failure = e;
+	if (r->out >= 0) loop_timer(j->loop, EOF_GRACE_MS, stop_waiting, r);
+	script_less(r);
+}
+
+static void end_by_limit(struct job *j, const char *over)
+{
+	if (j->over) return;
+	j->over = over;
+	sandbox_stop(j->box);
+}
+
+static void on_timeout(void *arg)
+{
+	end_by_limit(arg, "it ran longer than its time limit");
+}
+
+static void on_silence(void *arg)
+{
+	struct job *j = arg;
+	int64_t quiet = clock_mono_ms() - j->last_output_mono_ms;
+
+	if (quiet >= j->spec.silence_ms)
+		end_by_limit(j, "it wrote nothing for longer than its silence limit");
+	else
+		j->silence_timer = loop_timer(j->loop, j->spec.silence_ms - quiet, on_silence, j);
+}
+
+static int start_script(struct job *j, struct script_run *r, struct err *e)
+{
+	static const char *const argv[] = {
+		"/bin/sh", "-c", "if command -v bash >/dev/null 2>&1; then exec bash \"$0\"; else exec sh \"$0\"; fi",
+		script_path, NULL};
+	_cleanup_vec_ struct vec env = VEC_INIT;
+	_cleanup_close_ int theirs = -1;
+	struct sandbox_run run = {.argv = argv, .cwd = source_dir, .stop_grace_ms = STOP_GRACE_MS};
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
+	r->out = p[0];
+	theirs = p[1];
+	fcntl(theirs, F_SETPIPE_SZ, 1 << 20); /* fewer wake-ups; the default will do where this is refused */
+	job_environment(j, &env);
+	run.env = (const char *const *)vec_argv(&env);
+	run.out = theirs;
+	return sandbox_start(j->box, &run, e);
+}
+
+static int run_script(struct job *j, struct script_run *r, struct err *e)
+{
+	j->last_output_mono_ms = clock_mono_ms();
+	if (start_script(j, r, e)) {
+		close_p(&r->out);
+		return -1;
+	}
+	r->open = 2;
+	loop_fd(j->loop, r->out, POLLIN, on_script_output, r);
+	loop_fd(j->loop, sandbox_fd(j->box), POLLIN, on_script_end, r);
+	j->timeout_timer = loop_timer(j->loop, j->spec.timeout_ms, on_timeout, j);
+	j->silence_timer = loop_timer(j->loop, j->spec.silence_ms, on_silence, j);
+	if (loop_run(j->loop, e)) return -1;
+	loop_timer_cancel(j->loop, j->timeout_timer);
+	loop_timer_cancel(j->loop, j->silence_timer);
+	if (!r->failure.kind) return 0;
+	*e = r->failure;
+	return -1;
+}
+
+/* --- the steps --- */
+
+static int make_box(struct job *j, struct err *e)
+{
+	_cleanup_free_ char *id = xasprintf("j%lld-%d", (long long)j->row.id, j->row.attempt);
+	_cleanup_free_ char *dir = xasprintf("%s/box", j->dir), *script = job_script(j);
+	_cleanup_vec_ struct vec notes = VEC_INIT;
+	struct sandbox_opts o = {.id = id,
+				 .dir = dir,
+				 .layers = (const char *const *)vec_argv(&j->image.layers),
+				 .limits = {.memory_bytes = j->spec.limits.memory_bytes,
+					    .disk_bytes = j->spec.limits.disk_bytes,
+					    .cpus_milli = j->spec.limits.cpus_milli,
+					    .pids = j->spec.limits.pids ? j->spec.limits.pids : 4096},
+				 .network = j->spec.network != NETWORK_OFF};
+
+	if (fs_mkdirs(dir, 0700, e) || sandbox_open(&o, &j->box, &notes, e)) return -1;
+	for (size_t i = 0; i < notes.len; i++) log_line(j->log, "slipway: %s", notes.items[i]);
+	if (sandbox_put_git(j->box, j->mirror, j->build.commit, source_dir, e)) return -1;
+	return sandbox_put_file(j->box, script_path, script, strlen(script), 0644, e);
+}
+
+/* A script that ran to its own end: 0 passed, 1 failed, anything else (a set-up phase, a signal) errored. */
+static void judge(const struct job *j, const struct script_run *r, struct job_end *end, char **reason_r)
+{
+	if (r->status.end == CHILD_EXITED) end->exit_code = r->status.code;
+	if (j->canceled) {
+		end->state = JOB_CANCELED;
+		*reason_r = xstrdup("canceled");
+	} else if (j->over) {
+		end->state = JOB_ERRORED;
+		*reason_r = xstrdup(j->over);
+	} else if (r->oom && !child_ok(r->status)) {
+		end->state = JOB_ERRORED;
+		*reason_r = xstrdup("it used more memory than its limit and was killed");
+	} else if (child_ok(r->status)) {
+		end->state = JOB_PASSED;
+	} else if (r->status.end == CHILD_EXITED && r->status.code == 1) {
+		end->state = JOB_FAILED;
+		*reason_r = xstrdup("the script failed");
+	} else if (r->status.end == CHILD_EXITED && r->status.code == 2) {
+		end->state = JOB_ERRORED;
+		*reason_r = xstrdup("a command before the script failed");
+	} else {
+		end->state = JOB_ERRORED;
+		*reason_r = xasprintf("the script %s", child_status_str(r->status));
+	}
+}
+
+static int run_job(struct job *j, struct job_end *end, char **reason_r, struct err *e)
+{
+	struct script_run r = {.job = j, .out = -1};
+	const struct job_spec *spec = &j->spec;
+
+	if (job_image(j, e)) return -1;
+	if (store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e)) return -1;
+	log_line(j->log, "slipway: image %s (%s)%s", spec->image, j->image.digest,
+		 j->image.emulated ? ", emulated by qemu-user" : "");
+	if (make_box(j, e)) return -1;
+	job_says(j, "script");
+	if (run_script(j, &r, e)) return -1;
+	judge(j, &r, end, reason_r);
+	if (end->state != JOB_PASSED) return 0;
+	if (job_collect(j, e)) return -1;
+	sandbox_close(&j->box);
+	return job_check(j, e) || job_publish(j, e) ? -1 : 0;
+}
+
+/* --- the leader --- */
+
+static void on_term(int sig, void *arg)
+{
+	struct job *j = arg;
+
+	(void)sig;
+	j->canceled = 1;
+	if (j->child > 0) kill(-j->child, SIGKILL);
+	if (j->box) sandbox_stop(j->box);
+}
+
+static int load(struct job *j, struct err *e)
+{
+	_cleanup_json_ json_t *spec = NULL;
+
+	if (store_build_get(j->store, j->row.build_id, &j->build, e) ||
+	    store_repo_get(j->store, j->build.repo_id, &j->repo, e) ||
+	    store_event_get(j->store, j->build.event_id, &j->event, e))
+		return -1;
+	j->mirror = home_repo(&j->home, j->repo.id, "mirror.git");
+	if (json_parse("job", j->row.spec, strlen(j->row.spec), &spec, e)) return -1;
+	return job_spec_from_json(spec, &j->spec, e);
+}
+
+/* The log, masked with every secret the script is given. A log of an earlier attempt is kept beside it. */
+static int open_log(struct job *j, struct err *e)
+{
+	_cleanup_free_ char *log = xasprintf("%s/log", j->dir);
+	_cleanup_free_ char *old = xasprintf("%s/log.%d", j->dir, j->row.attempt - 1);
+	struct mask *mask = mask_new();
+
+	for (size_t i = 0; i < j->nsecrets; i++) mask_add(mask, j->secrets[i].value.data, j->secrets[i].value.len);
+	if (j->row.attempt > 1 && fs_exists(log) && rename(log, old)) {
+		mask_free(&mask);
+		return err_sys(e, "cannot keep '%s'", log);
+	}
+	if (log_open(j->dir, mask, LOG_MAX_BYTES, &j->log, e)) return -1;
+	log_line(j->log, "slipway: %s build %d job %d.%d (%s), commit %s, attempt %d", j->repo.name, j->build.number,
+		 j->build.number, j->row.number, j->row.name, j->build.commit, j->row.attempt);
+	return 0;
+}
+
+/* Everything up to the final row. A failure of ours (not of the script) makes the job errored, with the reason in
+ * the log too. */
+static int lead(struct job *j, struct err *e)
+{
+	struct job_end end = {.state = JOB_ERRORED, .exit_code = -1};
+	_cleanup_free_ char *reason = NULL;
+	char hash[65] = "";
+	struct err why;
+	int no_secrets = job_open_secrets(j, &why);
+
+	if (open_log(j, e)) return -1;
+	if (no_secrets || run_job(j, &end, &reason, &why)) {
+		end.state = j->canceled ? JOB_CANCELED : JOB_ERRORED;
+		free_p(&reason);
+		reason = xstrdup(j->canceled ? "canceled" : why.text);
+	}
+	sandbox_close(&j->box);
+	if (reason) log_line(j->log, "\nslipway: %s: %s", job_state_name(end.state), reason);
+	if (log_close(&j->log, &end.log_bytes, hash, &why)) {
+		end.state = JOB_ERRORED;
+		free_p(&reason);
+		reason = xasprintf("the log is not whole: %s", why.text);
+	}
+	end.reason = reason;
+	end.log_hash = *hash ? hash : NULL;
+	return store_job_finish(j->store, j->row.id, j->row.attempt, &end, clock_unix_ms(), e);
+}
+
+static void release(struct job *j)
+{
+	char hash[65];
+	int64_t bytes;
+	struct err ignored;
+
+	sandbox_close(&j->box);
+	if (j->log && log_close(&j->log, &bytes, hash, &ignored)) {}
+	job_secrets_release(j);
+	image_release(&j->image);
+	vec_release(&j->out_files);
+	job_spec_release(&j->spec);
+	event_row_release(&j->event);
+	repo_release(&j->repo);
+	build_row_release(&j->build);
+	job_row_release(&j->row);
+	store_close(&j->store);
+	loop_free(&j->loop);
+	free_p(&j->dir);
+	free_p(&j->mirror);
+	home_release(&j->home);
+}
+
+static int write_pid(struct err *e)
+{
+	_cleanup_free_ char *pid = xasprintf("%d\n", (int)getpid());
+
+	return fs_write_all(LEADER_LOCK_FD, pid, strlen(pid), "lock", e);
+}
+
+int cmd_job(int argc, char **argv)
+{
+	__attribute__((cleanup(release))) struct job j = {0};
+	_cleanup_free_ char *db = NULL;
+	int64_t id = argc == 4 ? strtoll(argv[2], NULL, 10) : 0;
+	int attempt = argc == 4 ? (int)strtol(argv[3], NULL, 10) : 0;
+	struct err e;
+
+	if (id <= 0 || attempt <= 0) return cmd_usage(argv[0]);
+	fcntl(LEADER_LOCK_FD, F_SETFD, FD_CLOEXEC);
+	j.loop = loop_new();
+	if (loop_signal(j.loop, SIGTERM, on_term, &j, &e) || write_pid(&e) || home_open(argv[1], &j.home, &e))
+		return cmd_fail(argv[0], e.text);
+	j.dir = home_job(&j.home, id, NULL);
+	db = home_db(&j.home);
+	if (store_open(db, &j.store, &e) || store_job_get(j.store, id, &j.row, &e)) return cmd_fail(argv[0], e.text);
+	if (j.row.state != JOB_RUNNING || j.row.attempt != attempt)
+		return cmd_fail(argv[0], "the job is not this leader's any more");
+	if (load(&j, &e) || lead(&j, &e)) return cmd_fail(argv[0], e.text);
+	home_wake(&j.home);
+	return 0;
+}

@@ -1,0 +1,75 @@
+#ifndef RUNNER_JOB_H
+#define RUNNER_JOB_H
+
+#include "lib/loop.h"
+#include "lib/secret.h"
+#include "runner/home.h"
+#include "runner/log/log.h"
+#include "runner/plan/plan.h"
+#include "runner/sandbox/image.h"
+#include "runner/sandbox/sandbox.h"
+#include "runner/store/store.h"
+
+/* What one leader holds; shared by job*.c alone. */
+
+struct job_secret {
+	char *name;
+	struct secret value;
+};
+
+struct job {
+	struct home home;
+	struct store *store;
+	struct loop *loop;
+	struct job_row row;
+	struct build_row build;
+	struct repo repo;
+	struct event_row event;
+	struct job_spec spec;
+	char *dir, *mirror; /* jobs/<id>, the sources' mirror */
+	struct log *log;
+	struct job_secret *secrets; /* what the script gets; never the deploy key */
+	size_t nsecrets;
+	struct image image;
+	struct vec out_files; /* what is to be published, relative to <dir>/out */
+	struct sandbox *box;
+	int canceled; /* SIGTERM came */
+
+	/* the step under way: exactly one of box run and child */
+	pid_t child; /* 0: none */
+	int wrote_first_byte;
+	int64_t last_output_mono_ms;
+	const char *over; /* why a time limit ended the script, NULL: none did */
+	uint64_t timeout_timer, silence_timer;
+	struct err log_error; /* kind ERR_NONE: the log is whole so far */
+};
+
+/* --- job_env.c: what the script is given --- */
+
+/* job_open_secrets - the sealed env rows, opened with the repository's key; none for a fork's pull request.
+ *  err ERR_DENIED, ERR_INPUT naming the variable */
+int job_open_secrets(struct job *j, struct err *e) MUST_USE;
+void job_secrets_release(struct job *j);
+/* CI_* and the like as "NAME=value": what the script exports. */
+void job_exports(const struct job *j, struct vec *exports);
+/* The container's environment: the basics and the secrets. */
+void job_environment(const struct job *j, struct vec *env);
+/* The job's script; caller frees. */
+char *job_script(const struct job *j);
+
+/* --- job_step.c: things the leader runs beside the container --- */
+
+/* job_step - run a command of our own; its output goes to the log. result_r may be NULL: what it wrote to fd 3.
+ *  err ERR_REMOTE "<what> failed: <last line>", ERR_BUSY canceled */
+int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e) MUST_USE;
+/* The image, made by `runner image` where it is not there yet. */
+int job_image(struct job *j, struct err *e) MUST_USE;
+/* Files the script made, out of the box: publish.files to <dir>/out, artifacts to <dir>/artifacts. */
+int job_collect(struct job *j, struct err *e) MUST_USE;
+int job_check(struct job *j, struct err *e) MUST_USE;
+int job_publish(struct job *j, struct err *e) MUST_USE;
+
+/* What the job is doing now, for people who watch. */
+void job_says(struct job *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

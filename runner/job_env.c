@@ -1,0 +1,111 @@
+/* What a job's script is given: CI_* variables, opened secrets, the script itself. The deploy key is not among it:
+ * only the publisher opens that. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/fs.h"
+#include "runner/job.h"
+#include "senv/keys.h"
+#include "senv/seal.h"
+
+static int open_one(struct job *j, const struct secret *key, const struct plan_env *row, struct err *e)
+{
+	struct job_secret *s;
+
+	j->secrets = xrealloc(j->secrets, (j->nsecrets + 1) * sizeof(*j->secrets));
+	s = &j->secrets[j->nsecrets];
+	*s = (struct job_secret){0};
+	if (seal_open(key, j->repo.name, row->secret_name, &row->chunks, &s->name, &s->value, e))
+		return err_wrap(e, "cannot open the secret '%s'", row->secret_name ? row->secret_name : "(unnamed)");
+	j->nsecrets++;
+	return 0;
+}
+
+int job_open_secrets(struct job *j, struct err *e)
+{
+	_cleanup_free_ char *path = home_repo(&j->home, j->repo.id, "key");
+	_cleanup_secret_ struct secret key = SECRET_INIT;
+	const char *deploy_key = j->spec.publish.key;
+
+	if (j->event.ev.from_fork) return 0;
+	for (size_t i = 0; i < j->spec.nenv; i++) {
+		const struct plan_env *row = &j->spec.env[i];
+
+		if (row->text || (deploy_key && row->secret_name && !strcmp(row->secret_name, deploy_key))) continue;
+		if (!key.data && key_read(path, &key, e)) return -1;
+		if (open_one(j, &key, row, e)) return -1;
+		if (!deploy_key || strcmp(j->secrets[j->nsecrets - 1].name, deploy_key) != 0) continue;
+		/* A row without a name beside it turned out to be the deploy key: the script does not get it. */
+		j->nsecrets--;
+		free_p(&j->secrets[j->nsecrets].name);
+		secret_release(&j->secrets[j->nsecrets].value);
+	}
+	return 0;
+}
+
+void job_secrets_release(struct job *j)
+{
+	for (size_t i = 0; i < j->nsecrets; i++) {
+		free(j->secrets[i].name);
+		secret_release(&j->secrets[i].value);
+	}
+	free_p(&j->secrets);
+	j->nsecrets = 0;
+}
+
+void job_exports(const struct job *j, struct vec *x)
+{
+	const struct event *ev = &j->event.ev;
+	int pull_request = ev->kind == EVENT_PULL_REQUEST;
+
+	vec_add(x, "CI=true");
+	vec_add(x, "CI_NAME=slipway");
+	vec_addf(x, "CI_REPO=%s", j->repo.name);
+	vec_addf(x, "CI_EVENT=%s", event_kind_name(ev->kind));
+	vec_addf(x, "CI_COMMIT=%s", j->build.commit);
+	vec_addf(x, "CI_COMMIT_MESSAGE=%.32768s", j->build.message ? j->build.message : "");
+	vec_addf(x, "CI_REF=%s", j->build.ref);
+	vec_addf(x, "CI_BRANCH=%s", j->build.branch ? j->build.branch : "");
+	vec_addf(x, "CI_TAG=%s", ev->tag ? ev->tag : "");
+	if (pull_request)
+		vec_addf(x, "CI_PULL_REQUEST=%d", ev->pr_number);
+	else
+		vec_add(x, "CI_PULL_REQUEST=false");
+	vec_addf(x, "CI_BUILD_NUMBER=%d", j->build.number);
+	vec_addf(x, "CI_JOB_NUMBER=%d.%d", j->build.number, j->row.number);
+	vec_addf(x, "CI_JOB_NAME=%s", j->row.name);
+	vec_addf(x, "CI_ATTEMPT=%d", j->row.attempt);
+	vec_add(x, "CI_SOURCE_DIR=/build");
+	vec_addf(x, "CI_EMULATED=%s", j->image.emulated ? "true" : "false");
+	vec_addf(x, "CI_SECRETS=%s", ev->from_fork ? "false" : "true");
+	if (j->spec.backend) vec_addf(x, "BACKEND=%s", j->spec.backend);
+	vec_addf(x, "ARCH=%s", j->spec.arch ? j->spec.arch : image_host_arch());
+}
+
+void job_environment(const struct job *j, struct vec *env)
+{
+	vec_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	vec_add(env, "HOME=/root");
+	vec_add(env, "USER=root");
+	vec_add(env, "SHELL=/bin/sh");
+	vec_add(env, "TERM=dumb");
+	vec_add(env, "LANG=C.UTF-8");
+	vec_add(env, "TZ=UTC");
+	vec_add(env, "DEBIAN_FRONTEND=noninteractive");
+	for (size_t i = 0; i < j->nsecrets; i++)
+		vec_setenv(env, j->secrets[i].name, (const char *)j->secrets[i].value.data);
+}
+
+char *job_script(const struct job *j)
+{
+	_cleanup_vec_ struct vec exports = VEC_INIT, names = VEC_INIT;
+	struct script_context cx = {.file = ".ci.yml"};
+
+	job_exports(j, &exports);
+	for (size_t i = 0; i < j->nsecrets; i++) vec_add(&names, j->secrets[i].name);
+	cx.exports = (const char *const *)vec_argv(&exports);
+	cx.secret_names = (const char *const *)vec_argv(&names);
+	if (j->event.ev.from_fork)
+		for (size_t i = 0; i < j->spec.nenv; i++) cx.secrets_removed |= !j->spec.env[i].text;
+	return script_make(&j->spec, &cx);
+}

@@ -1,0 +1,329 @@
+/* What a leader runs beside the container: the image, the boot proof, the publisher. Each is a process of its own
+ * whose output goes to the job's log, so that the leader can be told to stop at any time. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/child.h"
+#include "lib/fs.h"
+#include "runner/job.h"
+#include "runner/publish/publish.h"
+
+enum { RESULT_FD = 3 };
+
+void job_says(struct job *j, const char *fmt, ...)
+{
+	_cleanup_buf_ struct buf line = BUF_INIT(400);
+	struct err ignored; /* only for people who watch */
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vaddf(&line, fmt, ap);
+	va_end(ap);
+	if (store_job_step(j->store, j->row.id, j->row.attempt, buf_str(&line), &ignored)) return;
+}
+
+/* One command under way: its output, its result, its end. */
+struct step {
+	struct job *job;
+	const char *what;
+	int out, result, pidfd;
+	int open;        /* how many of the three are still to end */
+	struct buf last; /* the last line it said */
+	struct buf *result_buf;
+	struct child_status status;
+};
+
+static void one_less(struct step *s, int *fd)
+{
+	loop_fd_remove(s->job->loop, *fd);
+	close_p(fd);
+	if (--s->open == 0) loop_stop(s->job->loop);
+}
+
+/* Keeps the newest whole line for error messages and for who watches. */
+static void note_lines(struct step *s, const char *data, size_t len)
+{
+	while (len) {
+		const char *nl = memchr(data, '\n', len);
+		size_t n = nl ? (size_t)(nl - data) : len;
+
+		buf_add(&s->last, data, n);
+		if (!nl) return;
+		data += n + 1;
+		len -= n + 1;
+		if (!len) {
+			job_says(s->job, "%s: %s", s->what, buf_str(&s->last));
+			return;
+		}
+		buf_clear(&s->last);
+	}
+}
+
+static void on_output(int fd, short revents, void *arg)
+{
+	struct step *s = arg;
+	char chunk[65536];
+	ssize_t n = read(fd, chunk, sizeof(chunk));
+	struct err e;
+
+	(void)revents;
+	if (n < 0 && errno == EINTR) return;
+	if (n <= 0) {
+		one_less(s, &s->out);
+		return;
+	}
+	if (s->last.len && memchr(chunk, '\n', (size_t)n) == chunk) buf_clear(&s->last);
+	note_lines(s, chunk, (size_t)n);
+	if (log_write(s->job->log, chunk, (size_t)n, &e)) s->job->log_error = e;
+}
+
+static void on_result(int fd, short revents, void *arg)
+{
+	struct step *s = arg;
+	char chunk[4096];
+	ssize_t n = read(fd, chunk, sizeof(chunk));
+
+	(void)revents;
+	if (n < 0 && errno == EINTR) return;
+	if (n <= 0)
+		one_less(s, &s->result);
+	else if (s->result_buf)
+		buf_add(s->result_buf, chunk, (size_t)n);
+}
+
+static void on_end(int fd, short revents, void *arg)
+{
+	struct step *s = arg;
+	int ws;
+
+	(void)fd;
+	(void)revents;
+	if (waitpid(s->job->child, &ws, 0) == s->job->child) s->status = child_decode(ws);
+	kill(-s->job->child, SIGKILL); /* what it left in its session */
+	s->job->child = 0;
+	one_less(s, &s->pidfd);
+}
+
+static void step_release(struct step *s)
+{
+	close_p(&s->out);
+	close_p(&s->result);
+	close_p(&s->pidfd);
+	buf_release(&s->last);
+}
+
+int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e)
+{
+	__attribute__((cleanup(step_release))) struct step s = {.job = j,
+								.what = what,
+								.out = -1,
+								.result = -1,
+								.pidfd = -1,
+								.open = 3,
+								.last = BUF_INIT(300),
+								.result_buf = result_r,
+								.status = {CHILD_LOST, 0}};
+	_cleanup_close_ int their_out = -1, their_result = -1;
+	struct child_fd pass[1];
+	struct child_opts o = {.argv = argv, .setsid = 1, .die_with_parent = 1, .fds = pass, .nfds = 1};
+	int p[2], q[2];
+
+	if (j->canceled) return err_set(e, ERR_BUSY, "canceled");
+	if (pipe2(p, O_CLOEXEC) || pipe2(q, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
+	s.out = p[0];
+	s.result = q[0];
+	their_out = p[1];
+	their_result = q[1];
+	pass[0] = (struct child_fd){their_result, RESULT_FD};
+	o.out = o.err = their_out;
+	if (child_start(&o, &j->child, &s.pidfd, e)) return -1;
+	close_p(&their_out);
+	close_p(&their_result);
+	loop_fd(j->loop, s.out, POLLIN, on_output, &s);
+	loop_fd(j->loop, s.result, POLLIN, on_result, &s);
+	loop_fd(j->loop, s.pidfd, POLLIN, on_end, &s);
+	if (loop_run(j->loop, e)) return -1;
+	if (j->canceled) return err_set(e, ERR_BUSY, "canceled");
+	if (child_ok(s.status)) return 0;
+	return err_set(e, ERR_REMOTE, "%s %s%s%s", what, child_status_str(s.status), s.last.len ? ": " : "",
+		       buf_str(&s.last));
+}
+
+static void no_progress(void *arg, const char *line, int percent)
+{
+	(void)arg;
+	(void)line;
+	(void)percent;
+}
+
+int job_image(struct job *j, struct err *e)
+{
+	_cleanup_vec_ struct vec argv = VEC_INIT;
+	_cleanup_buf_ struct buf packages = BUF_INIT(1 << 20);
+	const struct job_spec *spec = &j->spec;
+
+	for (size_t i = 0; i < spec->packages.len; i++)
+		buf_addf(&packages, "%s%s", i ? "," : "", spec->packages.items[i]);
+	if (!image_find(j->home.cache, spec->image, spec->arch, &spec->packages, &j->image, e)) return 0;
+	if (e->kind != ERR_MISSING) return -1;
+	job_says(j, "image: making %s", spec->image);
+	vec_add_all(&argv, (const char *const[]){child_self(), "image", NULL});
+	if (spec->arch) vec_add_all(&argv, (const char *const[]){"--arch", spec->arch, NULL});
+	if (packages.len) vec_add_all(&argv, (const char *const[]){"--packages", packages.data, NULL});
+	vec_add(&argv, spec->image);
+	if (job_step(j, "image", (const char *const *)vec_argv(&argv), NULL, e)) return -1;
+	return image_ensure(j->home.cache, spec->image, spec->arch, &spec->packages, no_progress, NULL, &j->image, e);
+}
+
+/* --- files out of the box --- */
+
+struct taking {
+	struct job *job;
+	const char *to;    /* folder */
+	struct vec *taken; /* their paths; NULL: not wanted */
+	size_t n;
+};
+
+static int take_file(void *arg, const char *path, int fd, unsigned mode, uint64_t size, struct err *e)
+{
+	struct taking *t = arg;
+	_cleanup_free_ char *to = xasprintf("%s/%s", t->to, path);
+	char *slash = strrchr(to, '/');
+	_cleanup_close_ int out = -1;
+	uint64_t bytes;
+
+	*slash = '\0';
+	if (fs_mkdirs(to, 0700, e)) return -1;
+	*slash = '/';
+	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (out < 0) return err_sys(e, "cannot create '%s'", to);
+	if (fs_copy_fd(fd, out, path, &bytes, e)) return -1;
+	if (fchmod(out, mode & 0777 ? (mode & 0777) | 0600 : 0600)) return err_sys(e, "cannot set mode of '%s'", to);
+	if (bytes != size) return err_set(e, ERR_INPUT, "'%s' changed while it was read", path);
+	if (t->taken && !vec_has(t->taken, path)) vec_add(t->taken, path);
+	t->n++;
+	return 0;
+}
+
+/* taken NULL: files that are not there are no error */
+static int take(struct job *j, const struct vec *globs, const char *to_name, struct vec *taken, struct err *e)
+{
+	_cleanup_free_ char *to = xasprintf("%s/%s", j->dir, to_name);
+
+	if (fs_remove_tree(to, e) || fs_mkdirs(to, 0700, e)) return -1;
+	for (size_t i = 0; i < globs->len; i++) {
+		struct taking t = {.job = j, .to = to, .taken = taken};
+
+		if (sandbox_collect(j->box, "/build", globs->items[i], take_file, &t, e)) return -1;
+		if (!t.n && taken)
+			return err_set(e, ERR_MISSING, "the script left no file that matches '%s'", globs->items[i]);
+		if (!t.n) log_line(j->log, "slipway: no artifact matches '%s'", globs->items[i]);
+	}
+	return 0;
+}
+
+int job_collect(struct job *j, struct err *e)
+{
+	if (take(j, &j->spec.artifacts, "artifacts", NULL, e)) return -1;
+	return j->spec.publish.repo || j->spec.check.boot != BOOT_NONE
+		       ? take(j, &j->spec.publish.files, "out", &j->out_files, e)
+		       : 0;
+}
+
+/* --- boot proof and publish --- */
+
+int job_check(struct job *j, struct err *e)
+{
+	_cleanup_free_ char *id = xasprintf("%lld", (long long)j->row.id);
+
+	if (j->spec.check.boot == BOOT_NONE) return 0;
+	job_says(j, "boot proof: %s", plan_boot_name(j->spec.check.boot));
+	log_line(j->log, "slipway: boot proof (%s)", plan_boot_name(j->spec.check.boot));
+	return job_step(j, "boot proof",
+			(const char *const[]){child_self(), "check", j->home.state, id, j->out_files.items[0], NULL},
+			NULL, e);
+}
+
+/* The files as job_collect left them, in the order of publish.files. */
+static int list_files(struct job *j, json_t *files, struct err *e)
+{
+	for (size_t i = 0; i < j->out_files.len; i++) {
+		const char *path = j->out_files.items[i], *slash = strrchr(path, '/');
+		_cleanup_free_ char *full = xasprintf("%s/out/%s", j->dir, path);
+		struct stat st;
+
+		if (stat(full, &st)) return err_sys(e, "cannot find '%s'", full);
+		json_array_append_new(files, json_pack("{s:s, s:s, s:i}", "name", slash ? slash + 1 : path, "file",
+						       full, "mode", (int)(st.st_mode & 0777)));
+	}
+	return 0;
+}
+
+/* What the publisher needs, without any secret: the deploy key goes along sealed, and it opens that by itself. */
+static json_t *publish_order(struct job *j, struct err *e)
+{
+	const struct plan_publish *p = &j->spec.publish;
+	_cleanup_free_ char *number = xasprintf("%s %d.%d", j->repo.name, j->build.number, j->row.number);
+	_cleanup_free_ char *cache = home_file(&j->home, "publish"), *pins = home_file(&j->home, "publish/known_hosts");
+	_cleanup_free_ char *key = home_repo(&j->home, j->repo.id, "key");
+	_cleanup_json_ json_t *order = json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:[]}", "remote", p->repo,
+		"branch", p->branch, "path", p->path, "commit", j->build.commit, "source_repo", j->repo.name,
+		"source_branch", j->build.branch ? j->build.branch : "", "backend",
+		j->spec.backend ? j->spec.backend : "", "arch", j->spec.arch ? j->spec.arch : image_host_arch(),
+		"emulated", j->image.emulated, "image_digest", j->image.digest, "job", number, "checks",
+		j->spec.check.boot == BOOT_NONE ? "" : plan_boot_name(j->spec.check.boot), "cache", cache,
+		"known_hosts", pins, "source_mirror", j->mirror, "files");
+
+	if (!order) die("cannot write the publish request");
+	if (list_files(j, json_object_get(order, "files"), e)) return NULL;
+	if (!p->key) return steal(order);
+	for (size_t i = 0; i < j->spec.nenv; i++) {
+		const struct plan_env *row = &j->spec.env[i];
+		json_t *sealed;
+
+		if (row->text || !row->secret_name || strcmp(row->secret_name, p->key) != 0) continue;
+		sealed = json_pack("{s:s, s:s, s:[]}", "name", p->key, "scope", j->repo.name, "chunks");
+		for (size_t k = 0; k < row->chunks.len; k++)
+			json_array_append_new(json_object_get(sealed, "chunks"), json_string(row->chunks.items[k]));
+		json_object_set_new(order, "sealed_key", sealed);
+		json_object_set_new(order, "repo_key_file", json_string(key));
+		return steal(order);
+	}
+	err_set(e, ERR_MISSING, "the deploy key '%s' is not among the sealed values of env", p->key);
+	return NULL;
+}
+
+int job_publish(struct job *j, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("%s/publish.json", j->dir), *text = NULL;
+	_cleanup_json_ json_t *order = NULL, *result = NULL;
+	_cleanup_buf_ struct buf answer = BUF_INIT(65536);
+	const char *commit;
+
+	if (!j->spec.publish.repo) return 0;
+	if (store_job_publishing(j->store, j->row.id, j->row.attempt, e)) return -1;
+	job_says(j, "publish: to %s", j->spec.publish.repo);
+	log_line(j->log, "slipway: publishing to %s, %s/%s", j->spec.publish.repo, j->spec.publish.path,
+		 j->build.commit);
+	order = publish_order(j, e);
+	if (!order) return -1;
+	text = json_text(order);
+	if (fs_write_file(path, text, strlen(text), 0600, e)) return -1;
+	if (job_step(j, "publish", (const char *const[]){child_self(), "publish", "--request", path, NULL}, &answer, e))
+		return -1;
+	if (buf_check(&answer, "the publisher's answer", e) ||
+	    json_parse("the publisher's answer", buf_str(&answer), answer.len, &result, e) ||
+	    json_need_string(result, "commit", &commit, e))
+		return -1;
+	return store_job_published(j->store, j->row.id, j->row.attempt, commit, clock_unix_ms(), e);
+}

@@ -1,0 +1,489 @@
+/* The daemon: one loop that accepts events, has them prepared, and starts a leader for every queued job. It does no
+ * build work itself and holds nothing that is not in the store, so that a kill -9 loses nothing:
+ *
+ *   event stored ─→ `runner prepare` ─→ jobs queued ─→ claim (row committed) ─→ lock taken ─→ `runner job`
+ *
+ * A leader holds its job's lock file (jobs/<id>/lock) for as long as it lives; the daemon takes the lock before the
+ * fork and hands it over, so there is no moment in which a living leader is not seen by it. A daemon that starts
+ * adopts the leaders whose lock is held and gives up the jobs whose lock is free. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/child.h"
+#include "lib/fs.h"
+#include "lib/loop.h"
+#include "runner/cmd.h"
+#include "runner/home.h"
+#include "runner/leader.h"
+#include "runner/sandbox/sandbox.h"
+#include "runner/store/store.h"
+#include "runner/web/api.h"
+#include "runner/web/http.h"
+
+enum {
+	BACKSTOP_MS = 1000,  /* how often the store is looked at when nobody pokes */
+	ADOPT_RETRY_MS = 50, /* a leader that has the lock but has not written its pid yet */
+	PREPARE_RETRY_MS = 3000,
+	MOST_PREPARING = 2,
+};
+
+struct leader {
+	int64_t job_id;
+	int attempt;
+	pid_t pid;
+	int pidfd; /* -1: not known yet */
+	int ours;  /* our child: to be reaped */
+	struct leader *next;
+	struct serve *serve;
+};
+
+struct preparer {
+	int64_t event_id;
+	pid_t pid;
+	int pidfd;
+	struct serve *serve;
+};
+
+struct serve {
+	struct home home;
+	struct store *store;
+	struct loop *loop;
+	struct http *http;
+	struct leader *leaders;
+	struct preparer preparing[MOST_PREPARING]; /* event_id 0: free */
+	int wake_fd, lock_fd;
+	int most_jobs;
+	int64_t seen_version;
+	int64_t retry_after; /* mono ms: a preparer failed, events wait until then */
+	int broken;          /* the store failed: stop and say so */
+	struct err why;
+};
+
+static void look(struct serve *s);
+
+static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+/* A store that cannot be written is the end of this process: whoever supervises it starts it again, and nothing
+ * was promised that is not on disk. */
+static void give_up(struct serve *s, const struct err *e)
+{
+	s->broken = 1;
+	s->why = *e;
+	loop_stop(s->loop);
+}
+
+/* --- leaders --- */
+
+static void forget_leader(struct serve *s, struct leader *gone)
+{
+	for (struct leader **p = &s->leaders; *p; p = &(*p)->next)
+		if (*p == gone) {
+			*p = gone->next;
+			break;
+		}
+	if (gone->pidfd >= 0) {
+		loop_fd_remove(s->loop, gone->pidfd);
+		close(gone->pidfd);
+	}
+	free(gone);
+}
+
+static int count_leaders(const struct serve *s)
+{
+	int n = 0;
+
+	for (const struct leader *l = s->leaders; l; l = l->next) n++;
+	return n;
+}
+
+/* Its process is gone. A leader writes the result before it ends; without one, the job is lost. */
+static void settle(struct serve *s, struct leader *l, const char *how)
+{
+	__attribute__((cleanup(job_row_release))) struct job_row row = {0};
+	struct err e;
+
+	if (store_job_get(s->store, l->job_id, &row, &e)) {
+		give_up(s, &e);
+	} else if (!job_state_is_final(row.state) && row.state != JOB_QUEUED && row.attempt == l->attempt) {
+		_cleanup_free_ char *why = xasprintf("its leader ended without a result (%s)", how);
+
+		say("job %lld: %s", (long long)l->job_id, why);
+		if (store_job_lost(s->store, l->job_id, l->attempt, why, clock_unix_ms(), &e) && e.kind != ERR_DENIED)
+			give_up(s, &e);
+	}
+	forget_leader(s, l);
+}
+
+static void leader_ended(int fd, short revents, void *arg)
+{
+	struct leader *l = arg;
+	struct serve *s = l->serve;
+	struct child_status st = {CHILD_LOST, 0};
+	int ws;
+
+	(void)fd;
+	(void)revents;
+	if (l->ours && waitpid(l->pid, &ws, 0) == l->pid) st = child_decode(ws);
+	settle(s, l, child_status_str(st));
+	look(s);
+}
+
+static struct leader *add_leader(struct serve *s, int64_t job_id, int attempt)
+{
+	struct leader *l = xcalloc(1, sizeof(*l));
+
+	l->job_id = job_id;
+	l->attempt = attempt;
+	l->pidfd = -1;
+	l->serve = s;
+	l->next = s->leaders;
+	s->leaders = l;
+	return l;
+}
+
+static void watch_leader(struct leader *l)
+{
+	loop_fd(l->serve->loop, l->pidfd, POLLIN, leader_ended, l);
+}
+
+static int start_leader(struct serve *s, const struct job_row *row, struct err *e)
+{
+	_cleanup_free_ char *dir = home_job(&s->home, row->id, NULL), *lock_path = home_job(&s->home, row->id, "lock");
+	_cleanup_free_ char *id = xasprintf("%lld", (long long)row->id), *attempt = xasprintf("%d", row->attempt);
+	_cleanup_free_ char *said = home_job(&s->home, row->id, "leader.err");
+	_cleanup_close_ int lock = -1, out = -1;
+	struct child_fd pass[1];
+	struct child_opts o = {.argv = (const char *const[]){child_self(), "job", s->home.state, id, attempt, NULL},
+			       .setsid = 1,
+			       .fds = pass,
+			       .nfds = 1};
+	struct leader *l;
+	pid_t pid;
+	int pidfd;
+
+	if (fs_mkdirs(dir, 0700, e) || fs_lock(lock_path, 0, &lock, e)) return -1;
+	if (ftruncate(lock, 0)) return err_sys(e, "cannot empty '%s'", lock_path);
+	/* Not our own stderr: the leader outlives us and must not hold a pipe of ours open. */
+	out = open(said, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (out < 0) return err_sys(e, "cannot open '%s'", said);
+	o.out = o.err = out;
+	pass[0] = (struct child_fd){lock, LEADER_LOCK_FD};
+	if (child_start(&o, &pid, &pidfd, e)) return -1;
+	l = add_leader(s, row->id, row->attempt);
+	l->pid = pid;
+	l->pidfd = pidfd;
+	l->ours = 1;
+	watch_leader(l);
+	return 0;
+}
+
+/* Starts leaders until the box is full or the queue empty. */
+static void start_jobs(struct serve *s)
+{
+	struct err e;
+
+	while (!s->broken && count_leaders(s) < s->most_jobs) {
+		__attribute__((cleanup(job_row_release))) struct job_row row = {0};
+		int rc = store_job_claim(s->store, clock_unix_ms(), &row, &e);
+
+		if (rc < 0) give_up(s, &e);
+		if (rc) return;
+		if (start_leader(s, &row, &e)) {
+			_cleanup_free_ char *why = xstrdup(e.text);
+
+			say("job %lld: %s", (long long)row.id, why);
+			if (store_job_lost(s->store, row.id, row.attempt, why, clock_unix_ms(), &e)) give_up(s, &e);
+			return; /* looked at again by the backstop, not in a tight loop */
+		}
+	}
+}
+
+static void retry_adoption(void *arg);
+
+/* Takes over the leader of a job that was running before this daemon started. The lock tells whether it lives; its
+ * pid is in the lock file, and holds as long as the lock is seen held after the pidfd was opened. */
+static void adopt(struct leader *l)
+{
+	struct serve *s = l->serve;
+	_cleanup_free_ char *path = home_job(&s->home, l->job_id, "lock");
+	_cleanup_buf_ struct buf text = BUF_INIT(64);
+	_cleanup_close_ int lock = -1, pidfd = -1;
+	struct err e;
+	pid_t pid;
+
+	if (!fs_exists(path) || !fs_lock(path, 0, &lock, &e)) {
+		settle(s, l, "it was gone when the daemon started");
+		return;
+	}
+	pid = e.kind == ERR_BUSY && !fs_read_file(path, &text, &e) ? (pid_t)strtol(buf_str(&text), NULL, 10) : 0;
+	if (pid > 0) pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0 || !fs_lock(path, 0, &lock, &e)) {
+		loop_timer(s->loop, ADOPT_RETRY_MS, retry_adoption, l);
+		return;
+	}
+	l->pid = pid;
+	l->pidfd = pidfd;
+	pidfd = -1;
+	say("job %lld: adopted its leader, process %d", (long long)l->job_id, (int)pid);
+	watch_leader(l);
+}
+
+static void retry_adoption(void *arg)
+{
+	struct leader *l = arg;
+	struct serve *s = l->serve;
+
+	adopt(l);
+	look(s);
+}
+
+static int settle_what_was_running(struct serve *s, struct err *e)
+{
+	struct job_row *rows = NULL;
+	size_t n = 0;
+
+	if (store_job_live(s->store, &rows, &n, e)) return -1;
+	for (size_t i = 0; i < n; i++) adopt(add_leader(s, rows[i].id, rows[i].attempt));
+	job_rows_free(&rows, n);
+	return 0;
+}
+
+/* --- events --- */
+
+static void preparer_ended(int fd, short revents, void *arg)
+{
+	struct preparer *p = arg;
+	struct serve *s = p->serve;
+	struct child_status st = {CHILD_LOST, 0};
+	int ws;
+
+	(void)revents;
+	if (waitpid(p->pid, &ws, 0) == p->pid) st = child_decode(ws);
+	loop_fd_remove(s->loop, fd);
+	close_p(&p->pidfd);
+	if (!child_ok(st)) {
+		say("event %lld: preparing it %s", (long long)p->event_id, child_status_str(st));
+		s->retry_after = clock_mono_ms() + PREPARE_RETRY_MS;
+	}
+	p->event_id = 0;
+	look(s);
+}
+
+static int is_being_prepared(const struct serve *s, int64_t event_id)
+{
+	for (size_t i = 0; i < MOST_PREPARING; i++)
+		if (s->preparing[i].event_id == event_id) return 1;
+	return 0;
+}
+
+static void start_preparer(struct serve *s, struct preparer *p, int64_t event_id)
+{
+	_cleanup_free_ char *id = xasprintf("%lld", (long long)event_id);
+	struct child_opts o = {.argv = (const char *const[]){child_self(), "prepare", s->home.state, id, NULL},
+			       .die_with_parent = 1};
+	struct err e;
+
+	if (child_start(&o, &p->pid, &p->pidfd, &e)) {
+		say("event %lld: %s", (long long)event_id, e.text);
+		s->retry_after = clock_mono_ms() + PREPARE_RETRY_MS;
+		return;
+	}
+	p->event_id = event_id;
+	p->serve = s;
+	loop_fd(s->loop, p->pidfd, POLLIN, preparer_ended, p);
+}
+
+static void prepare_events(struct serve *s)
+{
+	int64_t after = 0;
+	struct err e;
+
+	if (clock_mono_ms() < s->retry_after) return;
+	for (size_t i = 0; i < MOST_PREPARING && !s->broken; i++) {
+		struct preparer *p = &s->preparing[i];
+
+		while (!p->event_id) {
+			__attribute__((cleanup(event_row_release))) struct event_row row = {0};
+			int rc = store_event_next_new(s->store, after, &row, &e);
+
+			if (rc < 0) give_up(s, &e);
+			if (rc) return;
+			after = row.id;
+			if (is_being_prepared(s, row.id)) continue;
+			start_preparer(s, p, row.id);
+			if (!p->event_id) return;
+		}
+	}
+}
+
+/* --- the loop --- */
+
+static void look(struct serve *s)
+{
+	prepare_events(s);
+	start_jobs(s);
+}
+
+static void backstop(void *arg)
+{
+	struct serve *s = arg;
+
+	look(s);
+	loop_timer(s->loop, BACKSTOP_MS, backstop, s);
+}
+
+static void woken(int fd, short revents, void *arg)
+{
+	char bytes[16];
+
+	(void)revents;
+	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {}
+	look(arg);
+}
+
+static void stop_on_signal(int sig, void *arg)
+{
+	struct serve *s = arg;
+
+	say("signal %d: stopping; running jobs go on", sig);
+	loop_stop(s->loop);
+}
+
+static int open_wake(struct serve *s, struct err *e)
+{
+	_cleanup_free_ char *path = home_file(&s->home, "wake");
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+
+	if (strlen(path) >= sizeof(at.sun_path))
+		return err_set(e, ERR_INPUT, "the state folder's path is too long for a socket: '%s'", path);
+	memcpy(at.sun_path, path, strlen(path) + 1);
+	s->wake_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->wake_fd < 0) return err_sys(e, "cannot make a socket");
+	unlink(path);
+	if (bind(s->wake_fd, (struct sockaddr *)&at, sizeof(at)) || chmod(path, 0600))
+		return err_sys(e, "cannot bind '%s'", path);
+	loop_fd(s->loop, s->wake_fd, POLLIN, woken, s);
+	return 0;
+}
+
+static void event_stored(void *arg)
+{
+	look(arg);
+}
+
+static int open_http(struct serve *s, const char *host, int port, struct err *e)
+{
+	_cleanup_free_ char *path = home_file(&s->home, "serve.addr"), *line = NULL;
+
+	if (api_open(s->loop, &s->home, s->store, host, port, event_stored, s, &s->http, e)) return -1;
+	line = xasprintf("http://%s:%d\n", host, http_port(s->http));
+	printf("runner: listening on %s", line);
+	fflush(stdout);
+	return fs_write_file(path, line, strlen(line), 0600, e);
+}
+
+static int is_live_box(const char *id, void *arg)
+{
+	struct serve *s = arg;
+	long long job = 0;
+	int attempt = 0;
+
+	if (sscanf(id, "j%lld-%d", &job, &attempt) != 2) return 0;
+	for (const struct leader *l = s->leaders; l; l = l->next)
+		if (l->job_id == job && l->attempt == attempt) return 1;
+	return 0;
+}
+
+static int start(struct serve *s, const char *host, int port, struct err *e)
+{
+	_cleanup_free_ char *db = home_db(&s->home), *lock = home_file(&s->home, "serve.lock");
+	_cleanup_free_ char *jobs = home_file(&s->home, "jobs");
+
+	if (fs_lock(lock, 0, &s->lock_fd, e)) {
+		if (e->kind == ERR_BUSY) return err_set(e, ERR_BUSY, "another `runner serve` has '%s'", s->home.state);
+		return -1;
+	}
+	s->loop = loop_new();
+	if (loop_signal(s->loop, SIGTERM, stop_on_signal, s, e) || loop_signal(s->loop, SIGINT, stop_on_signal, s, e) ||
+	    store_open(db, &s->store, e) || open_wake(s, e) || settle_what_was_running(s, e))
+		return -1;
+	sandbox_sweep(jobs, is_live_box, s);
+	if (open_http(s, host, port, e)) return -1;
+	backstop(s);
+	return 0;
+}
+
+static void release(struct serve *s)
+{
+	while (s->leaders) forget_leader(s, s->leaders);
+	for (size_t i = 0; i < MOST_PREPARING; i++) close_p(&s->preparing[i].pidfd);
+	http_close(&s->http);
+	store_close(&s->store);
+	close_p(&s->wake_fd);
+	loop_free(&s->loop);
+	close_p(&s->lock_fd);
+	home_release(&s->home);
+}
+
+/* "HOST:PORT"; port 0 is any free one. */
+static int parse_listen(const char *text, char **host_r, int *port_r, struct err *e)
+{
+	const char *colon = strrchr(text, ':');
+	char *end;
+	long port = colon ? strtol(colon + 1, &end, 10) : -1;
+
+	if (!colon || colon == text || end == colon + 1 || *end || port < 0 || port > 65535)
+		return err_set(e, ERR_INPUT, "'%s' is not HOST:PORT", text);
+	*host_r = xstrndup(text, (size_t)(colon - text));
+	*port_r = (int)port;
+	return 0;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+	static const struct option options[] = {{"state", required_argument, NULL, 's'},
+						{"listen", required_argument, NULL, 'l'},
+						{"jobs", required_argument, NULL, 'j'},
+						{0}};
+	__attribute__((cleanup(release))) struct serve s = {.wake_fd = -1, .lock_fd = -1};
+	const char *state = NULL, *listen_on = "127.0.0.1:8700";
+	_cleanup_free_ char *host = NULL;
+	struct err e;
+	int c, port;
+
+	s.most_jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
+	for (size_t i = 0; i < MOST_PREPARING; i++) s.preparing[i].pidfd = -1;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) switch (c) {
+		case 's': state = optarg; break;
+		case 'l': listen_on = optarg; break;
+		case 'j': s.most_jobs = (int)strtol(optarg, NULL, 10); break;
+		default: return cmd_usage(argv[0]);
+		}
+	if (optind != argc || s.most_jobs < 1 || s.most_jobs > 1000) return cmd_usage(argv[0]);
+	if (parse_listen(listen_on, &host, &port, &e) || home_open(state, &s.home, &e) || start(&s, host, port, &e) ||
+	    loop_run(s.loop, &e))
+		return cmd_fail(argv[0], e.text);
+	return s.broken ? cmd_fail(argv[0], s.why.text) : 0;
+}
