@@ -17,5 +17,15 @@ int cmd_trigger(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
 int cmd_lint(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_watch(int argc, char **argv);
+int cmd_log(int argc, char **argv);
+int cmd_timeline(int argc, char **argv);
+int cmd_cancel(int argc, char **argv);
+/* internal: started by the daemon and by leaders */
+int cmd_prepare(int argc, char **argv);
+int cmd_job(int argc, char **argv);
+int cmd_check(int argc, char **argv);
 
 #endif

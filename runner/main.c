@@ -34,6 +34,17 @@ static const struct command commands[] = {
 	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
 	{"plan", cmd_plan, "[--json] [--event push|pull_request] [--branch NAME | --tag NAME] [FILE|-]",
 	 "list the jobs that a .ci.yml makes"},
+	{"serve", cmd_serve, "[--state DIR] [--listen HOST:PORT] [--jobs N]", "accept events and run their builds"},
+	{"status", cmd_status, "[--state DIR] [--repo NAME] [--json]", "the newest builds and their jobs"},
+	{"watch", cmd_watch, "[--state DIR] [--repo NAME] [--build N | --commit ID] [--timeout SECONDS]",
+	 "follow a build to its end; exit status 0 if it passed"},
+	{"log", cmd_log, "[--state DIR] [--repo NAME] [-f] BUILD.JOB", "a job's log; -f follows it"},
+	{"timeline", cmd_timeline, "[--state DIR] [--repo NAME] [--build N] [--from UNIX_MS]",
+	 "when a build's steps were, in milliseconds"},
+	{"cancel", cmd_cancel, "[--state DIR] [--repo NAME] BUILD.JOB", "stop a job"},
+	{"prepare", cmd_prepare, NULL, NULL},
+	{"job", cmd_job, NULL, NULL},
+	{"check", cmd_check, NULL, NULL},
 	{NULL, NULL, NULL, NULL},
 };
 
