@@ -233,6 +233,7 @@ static void on_term(int sig, void *arg)
 	struct job *j = arg;
 
 	(void)sig;
+	if (j->publishing) return;
 	j->canceled = 1;
 	if (j->child > 0) kill(-j->child, SIGKILL);
 	if (j->box) sandbox_stop(j->box);

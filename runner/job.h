@@ -33,7 +33,8 @@ struct job {
 	struct image image;
 	struct vec out_files; /* what is to be published, relative to <dir>/out */
 	struct sandbox *box;
-	int canceled; /* SIGTERM came */
+	int canceled;   /* SIGTERM came */
+	int publishing; /* from here on it is not stopped half way */
 
 	/* the step under way: exactly one of box run and child */
 	pid_t child; /* 0: none */

@@ -17,7 +17,10 @@
 #include "runner/job.h"
 #include "runner/publish/publish.h"
 
-enum { RESULT_FD = 3 };
+enum {
+	RESULT_FD = 3,
+	SAY_EVERY_MS = 200, /* each is a synced row; a console can be fast */
+};
 
 void job_says(struct job *j, const char *fmt, ...)
 {
@@ -38,6 +41,7 @@ struct step {
 	int out, result, pidfd;
 	int open;        /* how many of the three are still to end */
 	struct buf last; /* the last line it said */
+	int64_t said_mono_ms;
 	struct buf *result_buf;
 	struct child_status status;
 };
@@ -61,6 +65,8 @@ static void note_lines(struct step *s, const char *data, size_t len)
 		data += n + 1;
 		len -= n + 1;
 		if (!len) {
+			if (clock_mono_ms() - s->said_mono_ms < SAY_EVERY_MS) return;
+			s->said_mono_ms = clock_mono_ms();
 			job_says(s->job, "%s: %s", s->what, buf_str(&s->last));
 			return;
 		}
@@ -312,6 +318,7 @@ int job_publish(struct job *j, struct err *e)
 
 	if (!j->spec.publish.repo) return 0;
 	if (store_job_publishing(j->store, j->row.id, j->row.attempt, e)) return -1;
+	j->publishing = 1;
 	job_says(j, "publish: to %s", j->spec.publish.repo);
 	log_line(j->log, "slipway: publishing to %s, %s/%s", j->spec.publish.repo, j->spec.publish.path,
 		 j->build.commit);
