@@ -39,8 +39,8 @@ struct step {
 	struct job *job;
 	const char *what;
 	int out, result, pidfd;
-	int open;        /* how many of the three are still to end */
-	struct buf last; /* the last line it said */
+	int open;              /* how many of the three are still to end */
+	struct buf line, last; /* what it is just saying, and the last whole line */
 	int64_t said_mono_ms;
 	struct buf *result_buf;
 	struct child_status status;
@@ -53,25 +53,26 @@ static void one_less(struct step *s, int *fd)
 	if (--s->open == 0) loop_stop(s->job->loop);
 }
 
-/* Keeps the newest whole line for error messages and for who watches. */
+/* Keeps the newest whole line that is not empty, for error messages and for who watches. */
 static void note_lines(struct step *s, const char *data, size_t len)
 {
-	while (len) {
-		const char *nl = memchr(data, '\n', len);
-		size_t n = nl ? (size_t)(nl - data) : len;
+	int fresh = 0;
 
-		buf_add(&s->last, data, n);
-		if (!nl) return;
-		data += n + 1;
-		len -= n + 1;
-		if (!len) {
-			if (clock_mono_ms() - s->said_mono_ms < SAY_EVERY_MS) return;
-			s->said_mono_ms = clock_mono_ms();
-			job_says(s->job, "%s: %s", s->what, buf_str(&s->last));
-			return;
+	for (size_t i = 0; i < len; i++) {
+		if (data[i] != '\n') {
+			buf_addch(&s->line, data[i]);
+			continue;
 		}
-		buf_clear(&s->last);
+		if (s->line.len) {
+			buf_clear(&s->last);
+			buf_add(&s->last, s->line.data, s->line.len);
+			fresh = 1;
+		}
+		buf_clear(&s->line);
 	}
+	if (!fresh || clock_mono_ms() - s->said_mono_ms < SAY_EVERY_MS) return;
+	s->said_mono_ms = clock_mono_ms();
+	job_says(s->job, "%s: %s", s->what, buf_str(&s->last));
 }
 
 static void on_output(int fd, short revents, void *arg)
@@ -87,7 +88,6 @@ static void on_output(int fd, short revents, void *arg)
 		one_less(s, &s->out);
 		return;
 	}
-	if (s->last.len && memchr(chunk, '\n', (size_t)n) == chunk) buf_clear(&s->last);
 	note_lines(s, chunk, (size_t)n);
 	if (log_write(s->job->log, chunk, (size_t)n, &e)) s->job->log_error = e;
 }
@@ -124,6 +124,7 @@ static void step_release(struct step *s)
 	close_p(&s->out);
 	close_p(&s->result);
 	close_p(&s->pidfd);
+	buf_release(&s->line);
 	buf_release(&s->last);
 }
 
@@ -135,6 +136,7 @@ int job_step(struct job *j, const char *what, const char *const *argv, struct bu
 								.result = -1,
 								.pidfd = -1,
 								.open = 3,
+								.line = BUF_INIT(300),
 								.last = BUF_INIT(300),
 								.result_buf = result_r,
 								.status = {CHILD_LOST, 0}};
