@@ -53,7 +53,9 @@ static int load(struct check *c, const char *state, int64_t id, struct err *e)
 	if (store_open(db, &c->store, e) || store_job_get(c->store, id, &c->row, e) ||
 	    json_parse("job", c->row.spec, strlen(c->row.spec), &spec, e) || job_spec_from_json(spec, &c->spec, e))
 		return -1;
-	return image_find(c->home.cache, c->spec.image, c->spec.arch, &c->spec.packages, &c->image, e);
+	if (image_find(c->home.cache, c->spec.image, c->spec.arch, &c->spec.packages, &c->image, e) == 1)
+		return err_set(e, ERR_MISSING, "the image '%s' is not there any more", c->spec.image);
+	return c->image.digest ? 0 : -1;
 }
 
 static int run(struct check *c, const char *first, struct err *e)

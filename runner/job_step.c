@@ -178,11 +178,12 @@ int job_image(struct job *j, struct err *e)
 	_cleanup_vec_ struct vec argv = VEC_INIT;
 	_cleanup_buf_ struct buf packages = BUF_INIT(1 << 20);
 	const struct job_spec *spec = &j->spec;
+	int found;
 
 	for (size_t i = 0; i < spec->packages.len; i++)
 		buf_addf(&packages, "%s%s", i ? "," : "", spec->packages.items[i]);
-	if (!image_find(j->home.cache, spec->image, spec->arch, &spec->packages, &j->image, e)) return 0;
-	if (e->kind != ERR_MISSING) return -1;
+	found = image_find(j->home.cache, spec->image, spec->arch, &spec->packages, &j->image, e);
+	if (found <= 0) return found;
 	job_says(j, "image: making %s", spec->image);
 	vec_add_all(&argv, (const char *const[]){child_self(), "image", NULL});
 	if (spec->arch) vec_add_all(&argv, (const char *const[]){"--arch", spec->arch, NULL});

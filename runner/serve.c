@@ -31,7 +31,6 @@
 #include "runner/sandbox/sandbox.h"
 #include "runner/store/store.h"
 #include "runner/web/api.h"
-#include "runner/web/http.h"
 
 enum {
 	BACKSTOP_MS = 1000,  /* how often the store is looked at when nobody pokes */
@@ -61,7 +60,7 @@ struct serve {
 	struct home home;
 	struct store *store;
 	struct loop *loop;
-	struct http *http;
+	struct api *api;
 	struct leader *leaders;
 	struct preparer preparing[MOST_PREPARING]; /* event_id 0: free */
 	int wake_fd, lock_fd;
@@ -397,8 +396,8 @@ static int open_http(struct serve *s, const char *host, int port, struct err *e)
 {
 	_cleanup_free_ char *path = home_file(&s->home, "serve.addr"), *line = NULL;
 
-	if (api_open(s->loop, &s->home, s->store, host, port, event_stored, s, &s->http, e)) return -1;
-	line = xasprintf("http://%s:%d\n", host, http_port(s->http));
+	if (api_open(s->loop, &s->home, s->store, host, port, event_stored, s, &s->api, e)) return -1;
+	line = xasprintf("http://%s\n", api_address(s->api));
 	printf("runner: listening on %s", line);
 	fflush(stdout);
 	return fs_write_file(path, line, strlen(line), 0600, e);
@@ -439,7 +438,7 @@ static void release(struct serve *s)
 {
 	while (s->leaders) forget_leader(s, s->leaders);
 	for (size_t i = 0; i < MOST_PREPARING; i++) close_p(&s->preparing[i].pidfd);
-	http_close(&s->http);
+	api_close(&s->api);
 	store_close(&s->store);
 	close_p(&s->wake_fd);
 	loop_free(&s->loop);
@@ -471,7 +470,7 @@ int cmd_serve(int argc, char **argv)
 	const char *state = NULL, *listen_on = "127.0.0.1:8700";
 	_cleanup_free_ char *host = NULL;
 	struct err e;
-	int c, port;
+	int c, port = 0;
 
 	s.most_jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	for (size_t i = 0; i < MOST_PREPARING; i++) s.preparing[i].pidfd = -1;

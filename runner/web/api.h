@@ -4,12 +4,22 @@
 #include "lib/loop.h"
 #include "runner/home.h"
 #include "runner/store/store.h"
-#include "runner/web/http.h"
 
-/* The routes of the daemon: POST /hook/github, GET /healthz, GET /api/v1/builds/<id>, GET /api/v1/repos/<owner>/<name>/key.
- *  in   stored  called after an event was committed
- *  out  http_r  to be closed by http_close() */
+/* The daemon's HTTP interface:
+ *   POST /hook/github                           a webhook delivery (github_hook.h)
+ *   GET  /healthz                               200 {"ok": true} while the store can be read
+ *   GET  /api/v1/builds/:id                     a build with its jobs
+ *   GET  /api/v1/repos/:owner/:name/key         the public key that senv seals to, as text
+ * Nothing here changes state but a signed delivery. */
+struct api;
+
+/* api_open - listen and serve from the loop.
+ *  in   port    0: any free one
+ *       home, store  borrowed, must outlive it
+ *       stored  called after a new event was committed */
 int api_open(struct loop *loop, const struct home *home, struct store *store, const char *host, int port,
-             void (*stored)(void *arg), void *arg, struct http **http_r, struct err *e) MUST_USE;
+	     void (*stored)(void *arg), void *arg, struct api **api_r, struct err *e) MUST_USE;
+const char *api_address(const struct api *a); /* "127.0.0.1:8700" */
+void api_close(struct api **a);
 
 #endif

@@ -1,0 +1,152 @@
+/* The daemon's routes: each handler turns a request into a question to the store and its answer into JSON. */
+#include "runner/web/api.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/fs.h"
+#include "runner/report/report.h"
+#include "runner/web/github_hook.h"
+#include "runner/web/http.h"
+#include "senv/keys.h"
+
+struct api {
+	struct http *http;
+	struct store *store;
+	const struct home *home;
+	char *repos_dir;
+	void (*stored)(void *arg);
+	void *stored_arg;
+};
+
+static void unavailable(struct http_answer *a, const char *what, const struct err *e)
+{
+	fprintf(stderr, "%s: %s\n", what, e->text);
+	http_answer_error(a, 503, ERR_SYS, "the store cannot be used now; try again later");
+}
+
+static void post_github(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	struct api *api = arg;
+	struct github_delivery d = {.event = http_header(r, "X-GitHub-Event"),
+				    .delivery = http_header(r, "X-GitHub-Delivery"),
+				    .signature = http_header(r, "X-Hub-Signature-256"),
+				    .body = r->body,
+				    .len = r->body_len};
+	int stored = 0;
+	struct err e;
+
+	if (github_hook(api->store, api->repos_dir, &d, clock_unix_ms(), a, &stored, &e))
+		fprintf(stderr, "webhook: %s\n", e.text);
+	if (stored) api->stored(api->stored_arg);
+}
+
+static void get_health(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	struct api *api = arg;
+	int64_t version;
+	struct err e;
+
+	(void)r;
+	if (store_changes(api->store, &version, &e))
+		unavailable(a, "health", &e);
+	else
+		http_answer_json(a, 200, json_pack("{s:b}", "ok", 1));
+}
+
+static void get_build(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	__attribute__((cleanup(build_row_release))) struct build_row b = {0};
+	struct api *api = arg;
+	struct job_row *jobs = NULL;
+	size_t n = 0;
+	char *end;
+	long long id = strtoll(r->param[0], &end, 10);
+	struct err e;
+
+	if (*end || id <= 0) {
+		http_answer_error(a, 404, ERR_MISSING, "'%s' is no build's id", r->param[0]);
+	} else if (store_build_get(api->store, id, &b, &e) || store_build_jobs(api->store, id, &jobs, &n, &e)) {
+		if (e.kind == ERR_MISSING)
+			http_answer_error(a, 404, ERR_MISSING, "there is no build %lld", id);
+		else
+			unavailable(a, "build", &e);
+	} else {
+		http_answer_json(a, 200, report_build_json(&b, jobs, n));
+	}
+	job_rows_free(&jobs, n);
+}
+
+static int public_key(struct api *api, const char *name, char **text_r, struct err *e)
+{
+	__attribute__((cleanup(repo_release))) struct repo repo = {0};
+	_cleanup_secret_ struct secret key = SECRET_INIT;
+	_cleanup_free_ char *path = NULL;
+	unsigned char pub[SEAL_KEY_BYTES];
+
+	if (store_repo_find(api->store, name, &repo, e)) return -1;
+	path = home_repo(api->home, repo.id, "key");
+	if (key_read(path, &key, e)) return -1;
+	key_public(&key, pub);
+	*text_r = key_public_text(pub);
+	return 0;
+}
+
+static void get_key(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	_cleanup_free_ char *name = xasprintf("%s/%s", r->param[0], r->param[1]), *text = NULL;
+	struct err e;
+
+	if (public_key(arg, name, &text, &e)) {
+		if (e.kind == ERR_MISSING)
+			http_answer_error(a, 404, ERR_MISSING, "there is no repository '%s'", name);
+		else
+			unavailable(a, "key", &e);
+		return;
+	}
+	a->status = 200;
+	a->type = "text/plain; charset=utf-8";
+	buf_addf(&a->body, "%s\n", text);
+}
+
+static const struct http_route routes[] = {
+	{"POST", "/hook/github", post_github},
+	{"GET", "/healthz", get_health},
+	{"GET", "/api/v1/builds/:id", get_build},
+	{"GET", "/api/v1/repos/:owner/:name/key", get_key},
+};
+
+int api_open(struct loop *loop, const struct home *home, struct store *store, const char *host, int port,
+	     void (*stored)(void *arg), void *arg, struct api **api_r, struct err *e)
+{
+	struct api *a = xcalloc(1, sizeof(*a));
+
+	a->store = store;
+	a->home = home;
+	a->repos_dir = home_file(home, "repos");
+	a->stored = stored;
+	a->stored_arg = arg;
+	if (http_start(loop, host, port, routes, ARRAY_LEN(routes), a, &a->http, e)) {
+		api_close(&a);
+		return -1;
+	}
+	*api_r = a;
+	return 0;
+}
+
+const char *api_address(const struct api *a)
+{
+	return http_address(a->http);
+}
+
+void api_close(struct api **ap)
+{
+	struct api *a = *ap;
+
+	if (!a) return;
+	http_stop(&a->http);
+	free(a->repos_dir);
+	free(a);
+	*ap = NULL;
+}
