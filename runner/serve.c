@@ -403,15 +403,14 @@ static int open_http(struct serve *s, const char *host, int port, struct err *e)
 	return fs_write_file(path, line, strlen(line), 0600, e);
 }
 
-static int is_live_box(const char *id, void *arg)
+/* The folder of a job whose leader lives is left alone. */
+static int has_leader(const char *name, void *arg)
 {
 	struct serve *s = arg;
-	long long job = 0;
-	int attempt = 0;
+	long long job = strtoll(name, NULL, 10);
 
-	if (sscanf(id, "j%lld-%d", &job, &attempt) != 2) return 0;
 	for (const struct leader *l = s->leaders; l; l = l->next)
-		if (l->job_id == job && l->attempt == attempt) return 1;
+		if (l->job_id == job) return 1;
 	return 0;
 }
 
@@ -428,7 +427,7 @@ static int start(struct serve *s, const char *host, int port, struct err *e)
 	if (loop_signal(s->loop, SIGTERM, stop_on_signal, s, e) || loop_signal(s->loop, SIGINT, stop_on_signal, s, e) ||
 	    store_open(db, &s->store, e) || open_wake(s, e) || settle_what_was_running(s, e))
 		return -1;
-	sandbox_sweep(jobs, is_live_box, s);
+	sandbox_sweep(jobs, "box", has_leader, s);
 	if (open_http(s, host, port, e)) return -1;
 	backstop(s);
 	return 0;
