@@ -1,4 +1,5 @@
-/* `runner check STATE ID` (internal): the boot proof of a job's files, in a process of its own that holds no key. */
+/* `runner check STATE ID FILE` (internal): the boot proof of a job's files, in a process of its own that holds no key.
+ * `runner sweep STATE ID` (internal): removes what the box of a killed leader left on the disk. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "runner/plan/plan.h"
 #include "runner/publish/check.h"
 #include "runner/sandbox/image.h"
+#include "runner/sandbox/sandbox.h"
 #include "runner/store/store.h"
 
 static void say(void *arg, const char *data, unsigned long len)
@@ -84,5 +86,24 @@ int cmd_check(int argc, char **argv)
 		printf("%s\n", e.text);
 		return 1;
 	}
+	return 0;
+}
+
+/* Every job's leader "lives" but that of the one to sweep. */
+static int is_another(const char *name, void *arg)
+{
+	return strcmp(name, arg) != 0;
+}
+
+int cmd_sweep(int argc, char **argv)
+{
+	__attribute__((cleanup(home_release))) struct home h = {0};
+	_cleanup_free_ char *jobs = NULL;
+	struct err e;
+
+	if (argc != 3) return cmd_usage(argv[0]);
+	if (home_open(argv[1], &h, &e)) return cmd_fail(argv[0], e.text);
+	jobs = home_file(&h, "jobs");
+	sandbox_sweep(jobs, "box", is_another, argv[2]);
 	return 0;
 }

@@ -43,8 +43,9 @@ struct leader {
 	int64_t job_id;
 	int attempt;
 	pid_t pid;
-	int pidfd; /* -1: not known yet */
-	int ours;  /* our child: to be reaped */
+	int pidfd;      /* -1: not known yet */
+	int ours;       /* our child: to be reaped */
+	char lost[100]; /* how it ended without a result; pid is the sweeper's then */
 	struct leader *next;
 	struct serve *serve;
 };
@@ -117,22 +118,59 @@ static int count_leaders(const struct serve *s)
 	return n;
 }
 
+static void watch_leader(struct leader *l);
+
+/* Removes what the box of a leader that was killed left on the disk: a process of its own, it may be much. */
+static int start_sweeper(struct leader *l, struct err *e)
+{
+	struct serve *s = l->serve;
+	_cleanup_free_ char *id = xasprintf("%lld", (long long)l->job_id);
+	struct child_opts o = {.argv = (const char *const[]){child_self(), "sweep", s->home.state, id, NULL},
+			       .die_with_parent = 1};
+
+	if (l->pidfd >= 0) {
+		loop_fd_remove(s->loop, l->pidfd);
+		close_p(&l->pidfd);
+	}
+	if (child_start(&o, &l->pid, &l->pidfd, e)) return -1;
+	l->ours = 1;
+	watch_leader(l);
+	return 0;
+}
+
+/* The job is queued again or, after too many attempts, errored. */
+static void give_back(struct leader *l)
+{
+	struct serve *s = l->serve;
+	_cleanup_free_ char *why = xasprintf("its leader ended without a result (%s)", l->lost);
+	struct err e;
+
+	say("job %lld: %s", (long long)l->job_id, why);
+	if (store_job_lost(s->store, l->job_id, l->attempt, why, clock_unix_ms(), &e) && e.kind != ERR_DENIED)
+		give_up(s, &e);
+	forget_leader(s, l);
+}
+
 /* Its process is gone. A leader writes the result before it ends; without one, the job is lost. */
-static void settle(struct serve *s, struct leader *l, const char *how)
+static void settle(struct leader *l, const char *how)
 {
 	__attribute__((cleanup(job_row_release))) struct job_row row = {0};
+	struct serve *s = l->serve;
 	struct err e;
 
 	if (store_job_get(s->store, l->job_id, &row, &e)) {
 		give_up(s, &e);
-	} else if (!job_state_is_final(row.state) && row.state != JOB_QUEUED && row.attempt == l->attempt) {
-		_cleanup_free_ char *why = xasprintf("its leader ended without a result (%s)", how);
-
-		say("job %lld: %s", (long long)l->job_id, why);
-		if (store_job_lost(s->store, l->job_id, l->attempt, why, clock_unix_ms(), &e) && e.kind != ERR_DENIED)
-			give_up(s, &e);
+		forget_leader(s, l);
+		return;
 	}
-	forget_leader(s, l);
+	if (job_state_is_final(row.state) || row.state == JOB_QUEUED || row.attempt != l->attempt) {
+		forget_leader(s, l);
+		return;
+	}
+	snprintf(l->lost, sizeof(l->lost), "%s", how);
+	if (!start_sweeper(l, &e)) return;
+	say("job %lld: cannot sweep its box: %s", (long long)l->job_id, e.text);
+	give_back(l);
 }
 
 static void leader_ended(int fd, short revents, void *arg)
@@ -145,7 +183,10 @@ static void leader_ended(int fd, short revents, void *arg)
 	(void)fd;
 	(void)revents;
 	if (l->ours && waitpid(l->pid, &ws, 0) == l->pid) st = child_decode(ws);
-	settle(s, l, child_status_str(st));
+	if (*l->lost)
+		give_back(l);
+	else
+		settle(l, child_status_str(st));
 	look(s);
 }
 
@@ -233,7 +274,7 @@ static void adopt(struct leader *l)
 	pid_t pid;
 
 	if (!fs_exists(path) || !fs_lock(path, 0, &lock, &e)) {
-		settle(s, l, "it was gone when the daemon started");
+		settle(l, "it was gone when the daemon started");
 		return;
 	}
 	pid = e.kind == ERR_BUSY && !fs_read_file(path, &text, &e) ? (pid_t)strtol(buf_str(&text), NULL, 10) : 0;
