@@ -39,12 +39,6 @@ static void check_release(struct check *c)
 	home_release(&c->home);
 }
 
-/* The file that is booted: the one check.file names, else the first that was taken out of the box. */
-static char *pick_file(const char *out, const char *named, const char *first)
-{
-	return xasprintf("%s/%s", out, named ? named : first);
-}
-
 static int load(struct check *c, const char *state, int64_t id, struct err *e)
 {
 	_cleanup_free_ char *db = NULL;
@@ -60,15 +54,15 @@ static int load(struct check *c, const char *state, int64_t id, struct err *e)
 	return c->image.digest ? 0 : -1;
 }
 
-static int run(struct check *c, const char *first, struct err *e)
+static int run(struct check *c, const char *file, struct err *e)
 {
 	_cleanup_free_ char *out = home_job(&c->home, c->row.id, "out"), *dir = home_job(&c->home, c->row.id, "box");
-	_cleanup_free_ char *file = pick_file(out, c->spec.check.file, first);
+	_cleanup_free_ char *image = xasprintf("%s/%s", out, file);
 	_cleanup_free_ char *id = xasprintf("j%lld-%d-check", (long long)c->row.id, c->row.attempt);
 	struct check_env env = {.image = &c->image,
 				.id = id,
 				.dir = dir,
-				.file = file,
+				.file = image,
 				.arch = c->spec.arch ? c->spec.arch : image_host_arch()};
 
 	if (fs_remove_tree(dir, e) || fs_mkdirs(dir, 0700, e)) return -1;

@@ -309,6 +309,7 @@ static void release(struct job *j)
 	job_secrets_release(j);
 	image_release(&j->image);
 	vec_release(&j->out_files);
+	vec_release(&j->boot_files);
 	job_spec_release(&j->spec);
 	event_row_release(&j->event);
 	repo_release(&j->repo);

@@ -31,7 +31,8 @@ struct job {
 	struct job_secret *secrets; /* what the script gets; never the deploy key */
 	size_t nsecrets;
 	struct image image;
-	struct vec out_files; /* what is to be published, relative to <dir>/out */
+	struct vec out_files;  /* what is to be published, relative to <dir>/out */
+	struct vec boot_files; /* what the boot proof boots is the first of these; relative to <dir>/out too */
 	struct sandbox *box;
 	int canceled;   /* SIGTERM came */
 	int publishing; /* from here on it is not stopped half way */
@@ -65,7 +66,7 @@ char *job_script(const struct job *j);
 int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e) MUST_USE;
 /* The image, made by `runner image` where it is not there yet. */
 int job_image(struct job *j, struct err *e) MUST_USE;
-/* Files the script made, out of the box: publish.files to <dir>/out, artifacts to <dir>/artifacts. */
+/* Files the script made, out of the box: publish.files and check.file to <dir>/out, artifacts to <dir>/artifacts. */
 int job_collect(struct job *j, struct err *e) MUST_USE;
 int job_check(struct job *j, struct err *e) MUST_USE;
 int job_publish(struct job *j, struct err *e) MUST_USE;

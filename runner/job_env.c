@@ -25,17 +25,17 @@ int job_open_secrets(struct job *j, struct err *e)
 {
 	_cleanup_free_ char *path = home_repo(&j->home, j->repo.id, "key");
 	_cleanup_secret_ struct secret key = SECRET_INIT;
-	const char *deploy_key = j->spec.publish.key;
+	const struct vec *withheld = &j->spec.withheld;
 
 	if (j->event.ev.from_fork) return 0;
 	for (size_t i = 0; i < j->spec.nenv; i++) {
 		const struct plan_env *row = &j->spec.env[i];
 
-		if (row->text || (deploy_key && row->secret_name && !strcmp(row->secret_name, deploy_key))) continue;
+		if (row->text || (row->secret_name && vec_has(withheld, row->secret_name))) continue;
 		if (!key.data && key_read(path, &key, e)) return -1;
 		if (open_one(j, &key, row, e)) return -1;
-		if (!deploy_key || strcmp(j->secrets[j->nsecrets - 1].name, deploy_key) != 0) continue;
-		/* A row without a name beside it turned out to be the deploy key: the script does not get it. */
+		if (!vec_has(withheld, j->secrets[j->nsecrets - 1].name)) continue;
+		/* A row without a name beside it turned out to be a deploy key: the script does not get it. */
 		j->nsecrets--;
 		free_p(&j->secrets[j->nsecrets].name);
 		secret_release(&j->secrets[j->nsecrets].value);

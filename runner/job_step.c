@@ -173,6 +173,19 @@ static void no_progress(void *arg, const char *line, int percent)
 	(void)percent;
 }
 
+/* A `.ci.yml` may be a stranger's: of the files on this box it may name those that were put into <cache>/rootfs. */
+static int check_image_name(const struct job *j, struct err *e)
+{
+	static const char kind[] = "rootfs:";
+	const char *name = j->spec.image;
+	_cleanup_free_ char *dir = xasprintf("%s/rootfs/", j->home.cache), *real = NULL;
+
+	if (strncmp(name, kind, strlen(kind)) != 0) return 0;
+	real = realpath(name + strlen(kind), NULL);
+	if (real && !strncmp(real, dir, strlen(dir))) return 0;
+	return err_set(e, ERR_DENIED, "the image '%s' is not one of those in '%s'", name, dir);
+}
+
 int job_image(struct job *j, struct err *e)
 {
 	_cleanup_vec_ struct vec argv = VEC_INIT;
@@ -182,6 +195,7 @@ int job_image(struct job *j, struct err *e)
 
 	for (size_t i = 0; i < spec->packages.len; i++)
 		buf_addf(&packages, "%s%s", i ? "," : "", spec->packages.items[i]);
+	if (check_image_name(j, e)) return -1;
 	found = image_find(j->home.cache, spec->image, spec->arch, &spec->packages, &j->image, e);
 	if (found <= 0) return found;
 	job_says(j, "image: making %s", spec->image);
@@ -223,29 +237,37 @@ static int take_file(void *arg, const char *path, int fd, unsigned mode, uint64_
 	return 0;
 }
 
-/* taken NULL: files that are not there are no error */
-static int take(struct job *j, const struct vec *globs, const char *to_name, struct vec *taken, struct err *e)
+static int empty_folder(struct job *j, const char *name, char **path_r, struct err *e)
 {
-	_cleanup_free_ char *to = xasprintf("%s/%s", j->dir, to_name);
+	*path_r = xasprintf("%s/%s", j->dir, name);
+	return fs_remove_tree(*path_r, e) || fs_mkdirs(*path_r, 0700, e) ? -1 : 0;
+}
 
-	if (fs_remove_tree(to, e) || fs_mkdirs(to, 0700, e)) return -1;
-	for (size_t i = 0; i < globs->len; i++) {
-		struct taking t = {.job = j, .to = to, .taken = taken};
+/* taken NULL: files that are not there are no error */
+static int take(struct job *j, const char *glob, const char *to, struct vec *taken, struct err *e)
+{
+	struct taking t = {.job = j, .to = to, .taken = taken};
 
-		if (sandbox_collect(j->box, "/build", globs->items[i], take_file, &t, e)) return -1;
-		if (!t.n && taken)
-			return err_set(e, ERR_MISSING, "the script left no file that matches '%s'", globs->items[i]);
-		if (!t.n) log_line(j->log, "slipway: no artifact matches '%s'", globs->items[i]);
-	}
+	if (sandbox_collect(j->box, "/build", glob, take_file, &t, e)) return -1;
+	if (!t.n && taken) return err_set(e, ERR_MISSING, "the script left no file that matches '%s'", glob);
+	if (!t.n) log_line(j->log, "slipway: no artifact matches '%s'", glob);
 	return 0;
 }
 
 int job_collect(struct job *j, struct err *e)
 {
-	if (take(j, &j->spec.artifacts, "artifacts", NULL, e)) return -1;
-	return j->spec.publish.repo || j->spec.check.boot != BOOT_NONE
-		       ? take(j, &j->spec.publish.files, "out", &j->out_files, e)
-		       : 0;
+	_cleanup_free_ char *artifacts = NULL, *out = NULL;
+	const struct plan_publish *p = &j->spec.publish;
+	const struct plan_check *c = &j->spec.check;
+
+	if (empty_folder(j, "artifacts", &artifacts, e) || empty_folder(j, "out", &out, e)) return -1;
+	for (size_t i = 0; i < j->spec.artifacts.len; i++)
+		if (take(j, j->spec.artifacts.items[i], artifacts, NULL, e)) return -1;
+	for (size_t i = 0; i < p->files.len && p->repo; i++)
+		if (take(j, p->files.items[i], out, &j->out_files, e)) return -1;
+	if (c->boot == BOOT_NONE) return 0;
+	if (c->file || p->files.len) return take(j, c->file ? c->file : p->files.items[0], out, &j->boot_files, e);
+	return err_set(e, ERR_INPUT, "'check' has no file to boot");
 }
 
 /* --- boot proof and publish --- */
@@ -258,7 +280,7 @@ int job_check(struct job *j, struct err *e)
 	job_says(j, "boot proof: %s", plan_boot_name(j->spec.check.boot));
 	log_line(j->log, "slipway: boot proof (%s)", plan_boot_name(j->spec.check.boot));
 	return job_step(j, "boot proof",
-			(const char *const[]){child_self(), "check", j->home.state, id, j->out_files.items[0], NULL},
+			(const char *const[]){child_self(), "check", j->home.state, id, j->boot_files.items[0], NULL},
 			NULL, e);
 }
 

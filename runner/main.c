@@ -47,6 +47,10 @@ static const struct command commands[] = {
 	{"job", cmd_job, NULL, NULL},
 	{"check", cmd_check, NULL, NULL},
 	{"sweep", cmd_sweep, NULL, NULL},
+	{"lint", cmd_lint, "[--keys] [FILE|-]",
+	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
+	{"plan", cmd_plan, "[--json] [--event push|pull_request] [--branch NAME | --tag NAME] [FILE|-]",
+	 "list the jobs that a .ci.yml makes"},
 	{NULL, NULL, NULL, NULL},
 };
 

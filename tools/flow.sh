@@ -88,7 +88,7 @@ flow_repositories() {
 	git init -q --bare "$site_url"
 	git init -q --bare "$work/deployment.git"
 	git init -q "$work/hooks"
-	cp -R "$top/deploy-hooks/." "$work/hooks/"
+	"$top/deploy-hooks/add-to" "$work/hooks"
 	git -C "$work/hooks" add -A
 	git -C "$work/hooks" commit -qm 'deploy hooks'
 	git -C "$work/hooks" push -q "$work/deployment.git" HEAD:main

@@ -100,6 +100,7 @@ void job_spec_release(struct job_spec *j)
 	free(j->arch);
 	vec_release(&j->packages);
 	vec_release(&j->artifacts);
+	vec_release(&j->withheld);
 	for (size_t i = 0; i < j->nenv; i++) plan_env_release(&j->env[i]);
 	free(j->env);
 	for (size_t i = 0; i < PHASE_COUNT; i++) vec_release(&j->phases[i]);

@@ -107,6 +107,7 @@ json_t *job_spec_to_json(const struct job_spec *j)
 	put_text(o, "backend", j->backend);
 	put_text(o, "arch", j->arch);
 	put(o, "env", env);
+	if (j->withheld.len) put(o, "withheld", list_of(&j->withheld));
 	put(o, "phases", phases_to_json(j));
 	put(o, "artifacts", list_of(&j->artifacts));
 	put_text(o, "network", plan_network_name(j->network));
@@ -273,6 +274,7 @@ static int take_all(const json_t *o, struct job_spec *j, struct err *e)
 	if (!j->name || !j->image) return err_set(e, ERR_INPUT, "'%s' is missing", j->name ? "image" : "name");
 	if (take_text(o, "backend", &j->backend, e) || take_text(o, "arch", &j->arch, e)) return -1;
 	if (take_env(o, j, e) || take_phases(o, j, e) || take_list(o, "artifacts", &j->artifacts, e)) return -1;
+	if (take_list(o, "withheld", &j->withheld, e)) return -1;
 	if (take_word(o, "network", network_word, NETWORK_ON + 1, &network, e)) return -1;
 	j->network = (enum plan_network)network;
 	if (take_limits(o, &j->limits, e)) return -1;
@@ -341,6 +343,7 @@ json_t *plan_to_json(const struct plan *p)
 		put_text(o, "backend", j->backend);
 		put_text(o, "arch", j->arch);
 		put(o, "env", env);
+		if (j->withheld.len) put(o, "withheld", list_of(&j->withheld));
 		put(o, "allow_failure", json_boolean(j->allow_failure));
 		if (json_array_append_new(jobs, o) || json_array_append_new(specs, job_spec_to_json(j)))
 			die("cannot make a JSON list");

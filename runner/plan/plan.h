@@ -54,8 +54,8 @@ struct plan_publish {     /* repo == NULL: this job publishes nothing */
 	char *repo;       /* where to: a path, ssh:// or scp-like git@host:path */
 	char *branch;     /* of the deployment repository; default "main" */
 	char *key;        /* name of the sealed deploy key; NULL: none needed (a path) */
-	struct vec files; /* globs below the source tree; the first is the image. Filled in also where repo is NULL
-			     because of the branch or the event alone: `check` may need it */
+	struct vec files; /* globs below the source tree, no braces left; the first is the image. Filled in also where
+			     repo is NULL because of the branch or the event alone: `check` may need it */
 	char *path;       /* "{backend}", … already filled in: no braces left; never empty, no "..", not absolute */
 	int keep;         /* images kept in the tree; 0: all */
 };
@@ -74,7 +74,8 @@ struct job_spec {
 	char *backend;       /* NULL where there is no such axis */
 	char *arch;          /* "amd64", "arm64"; NULL: the box's own */
 	struct plan_env *env;
-	size_t nenv; /* global rows, then the job's own */
+	size_t nenv;         /* global rows, then the job's own */
+	struct vec withheld; /* names of sealed values that are deploy keys: never given to the script */
 	struct vec phases[PHASE_COUNT];
 	int phase_skipped[PHASE_COUNT]; /* "skip" was written */
 	struct vec artifacts;           /* globs */

@@ -200,6 +200,9 @@ static void read_network(struct reader *r, const struct yaml_node *key, const st
 	int i = read_choice(r, key, v, words, ARRAY_LEN(words));
 
 	if (i >= 0) *(enum plan_network *)to = (enum plan_network)i;
+	if (i == NETWORK_INSTALL)
+		problem_add(r->problems, node_place(v), 0,
+			    "'install' in 'network' is not supported by this version yet: take 'on' or 'off'");
 }
 
 static void read_boot(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)

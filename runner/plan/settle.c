@@ -54,15 +54,29 @@ static int when_event(const struct when *w, const struct plan_context *cx)
 	return 0;
 }
 
+/* A glob with {backend} and the like filled in; NULL, and a problem, where that cannot be. */
+static char *settle_glob(const char *text, const char *key, const struct yaml_place *at, const struct cell *cell,
+			 const struct plan_context *cx, struct plan_problems *problems)
+{
+	const char *why = NULL;
+	_cleanup_free_ char *glob = path_fill(text, cell->backend, cell->arch, cx->branch, &why);
+
+	if (glob) why = bad_glob(glob);
+	if (!why) return steal(glob);
+	problem_add(problems, *at, 0, "'%s' in '%s' %s", glob ? glob : text, key, why);
+	return NULL;
+}
+
 static const struct check_rule *settle_check(const struct settings *s, const struct cell *cell,
-					     const struct plan_context *cx, struct plan_check *to)
+					     const struct plan_context *cx, struct plan_check *to,
+					     struct plan_problems *problems)
 {
 	for (size_t i = 0; i < s->nchecks; i++) {
 		const struct plan_check *from = &s->checks[i].check;
 
 		if (!when_cell(&s->checks[i].when, cell) || !when_event(&s->checks[i].when, cx)) continue;
 		*to = *from;
-		to->file = copy(from->file);
+		to->file = from->file ? settle_glob(from->file, "file", &s->checks[i].at, cell, cx, problems) : NULL;
 		to->command = copy(from->command);
 		to->expect = copy(from->expect);
 		to->http_path = copy(from->http_path);
@@ -97,13 +111,28 @@ static void settle_publish(const struct settings *s, const struct cell *cell, co
 		if (!near) near = rule;
 	}
 	if (!found && !near) return;
-	copy_vec(&to->files, &(found ? found : near)->publish.files);
+	near = found ? found : near;
+	for (size_t i = 0; i < near->publish.files.len; i++) {
+		char *glob = settle_glob(near->publish.files.items[i], "files", &near->at, cell, cx, problems);
+
+		if (glob) vec_take(&to->files, glob);
+	}
 	if (!found) return;
 	to->repo = copy(found->publish.repo);
 	to->branch = xstrdup(found->publish.branch ? found->publish.branch : "main");
 	to->key = copy(found->publish.key);
 	to->keep = found->publish.keep;
 	settle_path(found, cell, cx, to, problems);
+}
+
+/* A deploy key is for the publisher alone, so no job of the file is given any of them. */
+static void withhold_keys(const struct settings *s, struct vec *names)
+{
+	for (size_t i = 0; i < s->npublishes; i++) {
+		const char *key = s->publishes[i].publish.key;
+
+		if (key && !vec_has(names, key)) vec_add(names, key);
+	}
 }
 
 static void settle_times(const struct config *c, const struct cell *cell, struct job_spec *j)
@@ -134,11 +163,13 @@ void settle(const struct config *c, const struct cell *cell, const struct plan_c
 		copy_vec(&j->phases[i], &phase->commands);
 		j->phase_skipped[i] = phase->skipped;
 	}
+	withhold_keys(&c->settings, &j->withheld);
+	for (size_t i = 0; i < c->include.len; i++) withhold_keys(&c->include.items[i].own, &j->withheld);
 	copy_vec(&j->artifacts, &pick(c, cell, SET_ARTIFACTS)->artifacts);
 	j->network = pick(c, cell, SET_NETWORK)->network;
 	j->limits = pick(c, cell, SET_LIMITS)->limits;
 	settle_times(c, cell, j);
-	check = settle_check(pick(c, cell, SET_CHECK), cell, cx, &j->check);
+	check = settle_check(pick(c, cell, SET_CHECK), cell, cx, &j->check, problems);
 	settle_publish(pick(c, cell, SET_PUBLISH), cell, cx, &j->publish, problems);
 	j->allow_failure = cell->allow_failure;
 	if (check && !j->check.file && !j->publish.files.len)
