@@ -6,11 +6,15 @@
 #include "runner/sandbox/image.h"
 
 /* Boot proof: the very bytes that are to be published are run first.
- *   BOOT_UNIX     in a box of its own over the job's image, loopback only: PORT is set and LISTEN_FDS is not; the
- *                 HTTP check is made from outside through sandbox_connect()
- *   BOOT_QEMU     a PVH kernel under QEMU's microvm, TCG, no network, its console on a serial port
- *   BOOT_COMMAND  check.command in a box, with IMAGE naming the file
- * Passed means: it ran, said `expect` (if any) on its console, answered the HTTP check (if any), in time. */
+ *   BOOT_UNIX     as /image in a box of its own over the job's image, loopback only: PORT (8080), IMAGE and ARCH are
+ *                 set, LISTEN_FDS is not; the HTTP check is made from outside through sandbox_connect(), again and
+ *                 again until it is answered with anything but 503
+ *   BOOT_QEMU     a PVH kernel under QEMU's microvm, TCG, no network, its console on a serial port; an isa-debug-exit
+ *                 device at 0xf4
+ *   BOOT_COMMAND  check.command by /bin/sh in a box, with IMAGE naming the file; it must end with 0
+ * Passed means: it ran, said `expect` (if any) on its console, answered the HTTP check (if any), in time, and did not
+ * fall over in the 300 ms after. Where neither is asked for, it must run for two seconds (QEMU: and say something;
+ * unix: or end with 0). */
 
 struct check_env {
 	const struct image *image; /* layers for the box */
