@@ -19,7 +19,19 @@ struct db {
 	char *path;
 	sqlite3_stmt *statements[MAX_STATEMENTS];
 	size_t nstatements;
+	int64_t waits_since_mono_ms;
 };
+
+/* SQLite's own waiting goes up to steps of 100 ms; a transaction here takes a sync, so look again soon. */
+static int wait_for_lock(void *arg, int tries)
+{
+	struct db *db = arg;
+
+	if (tries == 0) db->waits_since_mono_ms = clock_mono_ms();
+	if (clock_mono_ms() - db->waits_since_mono_ms > BUSY_MS) return 0;
+	usleep(tries < 20 ? 200 : 2000);
+	return 1;
+}
 
 static int no_room(int rc)
 {
@@ -82,7 +94,7 @@ static int open_handle(struct db *db, struct err *e)
 	if (!db->handle) die("out of memory in SQLite");
 	if (rc) return fail(db, rc, "open", e);
 	sqlite3_extended_result_codes(db->handle, 1);
-	sqlite3_busy_timeout(db->handle, BUSY_MS);
+	sqlite3_busy_handler(db->handle, wait_for_lock, db);
 	for (size_t i = 0; i < ARRAY_LEN(set_up); i++)
 		if (db_script(db, set_up[i], e)) return -1;
 	return 0;
