@@ -142,13 +142,14 @@ int http_route_match(const char *pattern, char *copy, const char *param_r[HTTP_M
 
 	for (size_t i = 0; i < HTTP_MAX_PARAMS; i++) param_r[i] = NULL;
 	while (*pattern) {
-		if (*pattern == '*' && !pattern[1]) {
-			param_r[n] = copy;
-			return 1;
-		}
-		if (*pattern == ':') {
-			if (n == HTTP_MAX_PARAMS) die("too many parts in a route");
+		int rest = *pattern == '*' && !pattern[1], part = *pattern == ':';
+
+		if ((rest || part) && n < HTTP_MAX_PARAMS)
 			param_r[n++] = copy;
+		else if (rest || part)
+			die("too many parts in a route");
+		if (rest) return 1;
+		if (part) {
 			pattern += strcspn(pattern, "/");
 			if (*copy == '/' || !*copy) return 0;
 			copy += strcspn(copy, "/");
@@ -377,8 +378,8 @@ static int start_daemon(struct http *h, int *listen_fd, struct err *e)
 	if (!h->daemon) return err_set(e, ERR_SYS, "cannot start the HTTP server on '%s'", h->address);
 	*listen_fd = -1; /* the library's now */
 	info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-	if (!info) die("libmicrohttpd without epoll");
-	h->epoll_fd = info->epoll_fd;
+	h->epoll_fd = info ? info->epoll_fd : -1;
+	if (h->epoll_fd < 0) die("libmicrohttpd without epoll");
 	return 0;
 }
 
