@@ -4,7 +4,11 @@
 #include <unistd.h>
 
 #include "lib/child.h"
+#include "lib/secret.h"
 #include "runner/publish/check_parts.h"
+#include "runner/sandbox/image.h"
+#include "runner/sandbox/sandbox.h"
+#include "runner/sandbox/userns.h"
 #include "tests/unit/unit.h"
 
 static struct buf heard = BUF_INIT(1 << 20);
@@ -198,6 +202,170 @@ static void test_what_this_version_does_not_boot(void **state)
 	assert_done(check_boot(&c, &env, hear, NULL, &e), e);
 }
 
+/* --- programs and commands in boxes --- */
+
+static struct {
+	char runner[4200];
+	char *top; /* cache/, box/, image */
+	struct image image;
+	struct err why; /* no box can be had here */
+} fx;
+
+static void find_runner(void)
+{
+	const char *bin = getenv("BIN"), *self = child_self();
+	size_t len = strlen(self);
+
+	for (int i = 0; i < 2; i++)
+		while (len && self[--len] != '/') {}
+	if (bin)
+		snprintf(fx.runner, sizeof(fx.runner), "%s/runner", bin);
+	else
+		snprintf(fx.runner, sizeof(fx.runner), "%.*s/bin/runner", (int)len, self);
+	sandbox_set_runner(fx.runner);
+}
+
+/* The runner makes the image: image_ensure starts the program it is in, which would be this test. */
+static int make_image(void **state)
+{
+	_cleanup_vec_ struct vec none = VEC_INIT, env = VEC_INIT;
+	_cleanup_free_ char *cache = NULL;
+	const char *const argv[] = {fx.runner, "image", "busybox", NULL};
+	struct child_opts o = {.argv = argv};
+
+	(void)state;
+	find_runner();
+	fx.top = unit_temp();
+	assert_int_equal(chmod(fx.top, 0755), 0);
+	cache = xasprintf("%s/cache", fx.top);
+	vec_setenv(&env, "SLIPWAY_CACHE", cache);
+	vec_setenv(&env, "SLIPWAY_STATE", fx.top);
+	vec_setenv(&env, "PATH", getenv("PATH"));
+	o.env = (const char *const *)vec_argv(&env);
+	if (child_check(&o, NULL, 120000, NULL, &fx.why) ||
+	    image_ensure(cache, "busybox", NULL, &none, NULL, NULL, &fx.image, &fx.why))
+		fx.image.digest = NULL;
+	return 0;
+}
+
+static int remove_image(void **state)
+{
+	struct err e;
+
+	(void)state;
+	image_release(&fx.image);
+	if (userns_remove_tree(fx.top, &e)) fprintf(stderr, "%s\n", e.text);
+	free_p(&fx.top);
+	return 0;
+}
+
+/* The box's first run tells whether this host can have one. */
+static void need_box(void)
+{
+	if (!fx.image.digest) {
+		print_message("skip: %s\n", fx.why.text);
+		skip();
+	}
+}
+
+static int boot_script(const char *script, struct plan_check c, struct err *e)
+{
+	_cleanup_free_ char *file = xasprintf("%s/image", fx.top), *dir = xasprintf("%s/box", fx.top);
+	_cleanup_free_ char *text = xasprintf("#!/bin/sh\n%s\n", script);
+	struct check_env env = {.image = &fx.image, .id = "check-1", .dir = dir, .file = file, .arch = "amd64"};
+
+	buf_clear(&heard);
+	assert_done(fs_mkdirs(dir, 0700, e), *e);
+	assert_done(fs_write_file(file, text, strlen(text), 0644, e), *e);
+	return check_boot(&c, &env, hear, NULL, e);
+}
+
+#define SERVE "mkdir -p /www; echo '<h1>hi</h1>' >/www/index.html; exec httpd -f -p 127.0.0.1:$PORT -h /www"
+#define HTTP(path, status, body)                                                                                       \
+	.http_path = (char *)(uintptr_t)(path), .http_status = (status), .http_contains = (char *)(uintptr_t)(body)
+#define EXPECT(text) .expect = (char *)(uintptr_t)(text)
+
+static void test_unix_images(void **state)
+{
+	static const struct {
+		const char *script;
+		struct plan_check c;
+		const char *why; /* NULL: passes */
+	} rows[] = {
+		{SERVE, {HTTP("/", 200, "<h1>")}, NULL},
+		{SERVE, {HTTP("/index.html?q", 0, NULL)}, NULL},
+		{SERVE, {HTTP("/none", 404, NULL)}, NULL},
+		{"echo ready; " SERVE, {EXPECT("ready"), HTTP("/", 200, "hi")}, NULL},
+		{SERVE, {HTTP("/", 200, "nowhere")}, "GET / answered without 'nowhere' in its body"},
+		{SERVE, {HTTP("/none", 200, NULL)}, "GET /none answered 404, expected 200"},
+		{SERVE, {EXPECT("ready"), HTTP("/", 200, NULL), .timeout_ms = 1500}, "did not say 'ready' within 2 s"},
+		{"sleep 60", {HTTP("/", 200, NULL), .timeout_ms = 1000}, "did not answer GET / within 1 s"},
+		{"nc -l -p $PORT -e true; " SERVE, {HTTP("/", 200, NULL)}, NULL},
+		{"nc -l -p $PORT -e sh -c 'head -n 1 >/dev/null; printf \"HTTP/1.0 503 no\\r\\n\\r\\n\"'; " SERVE,
+		 {HTTP("/", 200, NULL)},
+		 NULL},
+		{"exit 3", {HTTP("/", 200, NULL)}, "exited with 3 before it answered"},
+		{"echo bye", {EXPECT("ready")}, "exited with 0 before it said 'ready'"},
+		{"echo ready; exit 0", {EXPECT("ready")}, NULL},
+		{"echo ready; sleep 0.1; exit 1", {EXPECT("ready")}, "exited with 1"},
+		{"echo ready >&2; sleep 60", {EXPECT("ready")}, NULL},
+		{"sleep 60", {.timeout_ms = 10000}, NULL},
+		{"exit 0", {.timeout_ms = 10000}, NULL},
+		{"exit 4", {.timeout_ms = 10000}, "exited with 4"},
+		{"kill -9 $$", {.timeout_ms = 10000}, "killed by signal 9 (Killed)"},
+		{"test -z \"$LISTEN_FDS\" && test $PORT = 8080 && test ! -e /proc/net/route -o $(wc -l "
+		 "</proc/net/route) -lt 2",
+		 {.timeout_ms = 10000},
+		 NULL},
+	};
+	struct err e;
+
+	(void)state;
+	need_box();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct plan_check c = rows[i].c;
+		int rc;
+
+		c.boot = BOOT_UNIX;
+		if (rows[i].why) {
+			assert_refused(boot_script(rows[i].script, c, &e), e, ERR_REMOTE, rows[i].why);
+			continue;
+		}
+		rc = boot_script(rows[i].script, c, &e);
+		if (rc) fail_msg("row %zu: %s", i, e.text);
+		assert_non_null(strstr(buf_str(&heard), "boot proof passed after "));
+	}
+}
+
+static void test_commands_that_judge(void **state)
+{
+	static const struct {
+		const char *command, *expect, *why;
+	} rows[] = {
+		{"test -x $IMAGE && $IMAGE", NULL, NULL},
+		{"$IMAGE", "image ran", NULL},
+		{"$IMAGE; exit 5", NULL, "exited with 5"},
+		{"$IMAGE", "another", "exited with 0 before it said 'another'"},
+		{"sleep 60", NULL, "did not end within 1 s"},
+		{"/no/such/thing", NULL, "exited with 127"},
+	};
+	struct err e;
+
+	(void)state;
+	need_box();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct plan_check c = {.boot = BOOT_COMMAND,
+				       .command = (char *)(uintptr_t)rows[i].command,
+				       EXPECT(rows[i].expect),
+				       .timeout_ms = rows[i].why ? 1000 : 10000};
+
+		if (rows[i].why)
+			assert_refused(boot_script("echo image ran", c, &e), e, ERR_REMOTE, rows[i].why);
+		else
+			assert_done(boot_script("echo image ran", c, &e), e);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,7 +373,10 @@ int main(void)
 		cmocka_unit_test(test_kernels_under_qemu),
 		cmocka_unit_test(test_what_is_no_kernel_is_not_run),
 		cmocka_unit_test(test_what_this_version_does_not_boot),
+		cmocka_unit_test(test_unix_images),
+		cmocka_unit_test(test_commands_that_judge),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	secret_setup();
+	return cmocka_run_group_tests(tests, make_image, remove_image);
 }
