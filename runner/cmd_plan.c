@@ -9,7 +9,7 @@
 #include "runner/cmd.h"
 #include "runner/plan/plan.h"
 
-/* Reads FILE or standard input; one byte more than the planner takes, so that it can say what is wrong. */
+/* FILE, or standard input. */
 static int read_input(const char *file, struct buf *b, struct err *e)
 {
 	return strcmp(file, "-") ? fs_read_file(file, b, e) : fs_read_fd(STDIN_FILENO, "standard input", b, e);
@@ -79,7 +79,7 @@ int cmd_lint(int argc, char **argv)
 {
 	static const struct option options[] = {{"keys", no_argument, NULL, 'k'}, {NULL, 0, NULL, 0}};
 	static const struct plan_context cx = {.kind = EVENT_PUSH, .branch = "main"};
-	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES + 1);
+	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES);
 	struct plan_problems problems = {0};
 	struct plan plan = {0};
 	const char *file = ".ci.yml";
@@ -172,7 +172,7 @@ static int plan_options(int argc, char **argv, struct plan_options *o)
 int cmd_plan(int argc, char **argv)
 {
 	struct plan_options o = {.cx = {.kind = EVENT_PUSH, .branch = "main"}};
-	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES + 1);
+	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES);
 	struct plan_problems problems = {0};
 	struct plan plan = {0};
 	const char *file = ".ci.yml";

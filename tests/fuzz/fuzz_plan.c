@@ -21,6 +21,7 @@ static void round_trip(const struct job_spec *j)
 	again = job_spec_to_json(&back);
 	two = json_text(again);
 	if (strcmp(one, two) != 0) die("%s\n%s", one, two);
+	if (strncmp(script, "#!/bin/sh\n", 10) != 0) die("no script");
 	if (!j->name || !j->image) die("a job without name or image");
 	if (j->publish.repo && (!j->publish.path || strstr(j->publish.path, ".."))) die("a bad path");
 	job_spec_release(&back);
@@ -46,6 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!rc) {
 		_cleanup_json_ json_t *json = plan_to_json(&plan);
 		_cleanup_free_ char *all = json_text(json);
+
+		if (*all != '{') die("no JSON object");
 	}
 	plan_problems_release(&problems);
 	plan_release(&plan);
