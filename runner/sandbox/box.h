@@ -16,6 +16,7 @@
 #define BOX_BUNDLE BOX_HOME "/bundle"
 #define BOX_STATE BOX_HOME "/state"
 #define BOX_INIT BOX_HOME "/init"
+#define BOX_NETNS BOX_HOME "/netns"
 
 struct box_place {
 	int root; /* the containers' root file system, O_PATH */
@@ -25,8 +26,13 @@ struct box_place {
 /* boxsetup.c: namespaces, mounts, config.json. The message's descriptors are used up. */
 int box_setup(struct proto_msg *m, struct box_place *p_r, struct err *e) MUST_USE;
 
-/* boxnet.c */
-int box_net_open(int network, struct err *e) MUST_USE;            /* a network namespace of our own, lo up, pasta */
+/* boxnet.c: first a network namespace of our own with lo up; when our mounts are there, pasta is let go. */
+struct box_net {
+	pid_t starter; /* 0: none */
+	int down, up;
+};
+int box_net_open(int network, struct box_net *n_r, struct err *e) MUST_USE;
+int box_net_start(struct box_net *n, struct err *e) MUST_USE;
 int box_net_files(int root, int network, struct err *e) MUST_USE; /* hosts, resolv.conf */
 int box_net_connect(int port, int *fd_r, struct err *e) MUST_USE;
 /* box_net_resolv - the name servers of a resolv.conf that can be reached from another loopback; "" when none */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,8 +42,8 @@ static _Noreturn void start_pasta(int down, int up)
 	/* Neither the host's loopback is reached from the box, by the gateway's address or by a forwarded port, nor the
 	 * box's from the host. */
 	const char *argv[] = {
-		"pasta", "-q", "--config-net", "--no-netns-quit", "--no-map-gw",    "-t", "none", "-u", "none", "-T",
-		"none",  "-U", "none",         "--netns",         "/proc/1/ns/net", NULL};
+		"pasta", "-q", "--config-net", "--no-netns-quit", "--no-map-gw", "-t", "none", "-u", "none", "-T",
+		"none",  "-U", "none",         "--netns",         BOX_NETNS,     NULL};
 	struct child_opts o = {.argv = argv};
 	struct err e;
 	char go;
@@ -52,49 +53,47 @@ static _Noreturn void start_pasta(int down, int up)
 	_exit(0);
 }
 
-struct starter {
-	pid_t pid;
-	int down, up; /* our ends */
-};
-
-static int fork_starter(struct starter *s, struct err *e)
+static int fork_starter(struct box_net *n, struct err *e)
 {
 	int down[2], up[2];
 
 	if (pipe2(down, O_CLOEXEC) || pipe2(up, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
-	s->pid = fork();
-	if (s->pid < 0) return err_sys(e, "cannot fork");
-	if (s->pid == 0) {
+	n->starter = fork();
+	if (n->starter < 0) return err_sys(e, "cannot fork");
+	if (n->starter == 0) {
 		close(down[1]);
 		start_pasta(down[0], up[1]);
 	}
 	close(down[0]);
 	close(up[1]);
-	s->down = down[1];
-	s->up = up[0];
+	n->down = down[1];
+	n->up = up[0];
 	return 0;
 }
 
-static int await_starter(struct starter *s, struct err *e)
+int box_net_open(int network, struct box_net *n_r, struct err *e)
 {
-	_cleanup_close_ int down = s->down, up = s->up;
+	*n_r = (struct box_net){0, -1, -1};
+	if (network && fork_starter(n_r, e)) return -1;
+	if (unshare(CLONE_NEWNET)) return err_sys(e, "cannot make a network namespace");
+	return lo_up(e);
+}
+
+int box_net_start(struct box_net *n, struct err *e)
+{
+	_cleanup_close_ int down = n->down, up = n->up, file = -1;
 	_cleanup_buf_ struct buf why = BUF_INIT(4096);
 	int status;
 
+	if (!n->starter) return 0;
+	/* pasta leaves our user namespace before it opens the network's, so it cannot have it by /proc/PID/ns. */
+	file = open(BOX_NETNS, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (file < 0 || mount("/proc/self/ns/net", BOX_NETNS, NULL, MS_BIND, NULL))
+		return err_sys(e, "cannot name the box's network namespace");
 	if (write(down, "x", 1) != 1) return err_sys(e, "cannot start pasta");
 	if (fs_read_fd(up, "pasta's starter", &why, e)) return -1;
-	while (waitpid(s->pid, &status, 0) < 0 && errno == EINTR) {}
+	while (waitpid(n->starter, &status, 0) < 0 && errno == EINTR) {}
 	return why.len ? err_set(e, ERR_REMOTE, "cannot connect the box to the network: %s", buf_str(&why)) : 0;
-}
-
-int box_net_open(int network, struct err *e)
-{
-	struct starter s = {0};
-
-	if (network && fork_starter(&s, e)) return -1;
-	if (unshare(CLONE_NEWNET)) return err_sys(e, "cannot make a network namespace");
-	if (lo_up(e)) return -1;
-	return network ? await_starter(&s, e) : 0;
 }
 
 char *box_net_resolv(const char *text)

@@ -110,16 +110,19 @@ static int mount_overlay(const struct proto_msg *m, struct err *e)
 	return err_sys(e, "cannot mount the box's file system (run: runner doctor)");
 }
 
-static int mount_all(struct err *e)
+/* Nothing of the box is seen outside, and unmounts outside are not held up by it. */
+static int mount_proc(struct err *e)
+{
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return err_sys(e, "cannot make the box's mounts private");
+	return mount_at("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e);
+}
+
+static int mount_home(struct err *e)
 {
 	const char *const folders[] = {BOX_ROOT, BOX_BUNDLE, BOX_STATE, BOX_HOME "/host"};
 
-	/* Nothing of the box is seen outside, and unmounts outside are not held up by it. */
-	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
-		return err_sys(e, "cannot make the box's mounts private");
-	if (mount_at("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e) ||
-	    mount_at("tmpfs", BOX_HOME, MS_NOSUID | MS_NODEV, "mode=0700,size=64m", e))
-		return -1;
+	if (mount_at("tmpfs", BOX_HOME, MS_NOSUID | MS_NODEV, "mode=0700,size=64m", e)) return -1;
 	/* The leader keeps the control groups. crun shall not see the host's: it refuses mixtures of version 1 and 2.
 	 */
 	if (fs_exists("/sys/fs/cgroup") &&
@@ -170,10 +173,12 @@ static void free_ports(void)
 int box_setup(struct proto_msg *m, struct box_place *p_r, struct err *e)
 {
 	int network = !!(m->n[0] & BOX_SETUP_NETWORK), sent;
+	struct box_net net;
 	_cleanup_close_ int crun = -1, root = -1, init = proto_msg_take_fd(m, 0);
 
 	if (m->s.len < 2 || init < 0) return err_set(e, ERR_INPUT, "a box needs a folder, a layer and an init");
-	if (load_crun(&crun, e) || box_net_open(network, e) || open_folders(m, &sent, e) || mount_all(e)) return -1;
+	if (load_crun(&crun, e) || mount_proc(e) || box_net_open(network, &net, e)) return -1;
+	if (open_folders(m, &sent, e) || mount_home(e) || box_net_start(&net, e)) return -1;
 	if ((sent && attach_folders(m, e)) || mount_overlay(m, e) || copy_to(init, BOX_INIT, 0755, e)) return -1;
 	root = open(BOX_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) return err_sys(e, "cannot open the box's file system");

@@ -280,13 +280,15 @@ static int serve_mirror(const char *mirror, int sock, pid_t *pid_r, struct err *
 		mirror, NULL};
 	_cleanup_vec_ struct vec env = VEC_INIT;
 	const char *path = getenv("PATH");
-	struct child_opts o = {.argv = argv, .in = sock, .out = sock, .die_with_parent = 1};
+	_cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	/* What it has to say the fetching side hears too, and tells. */
+	struct child_opts o = {.argv = argv, .in = sock, .out = sock, .err = null, .die_with_parent = 1};
 
+	if (null < 0) return err_sys(e, "cannot open '/dev/null'");
 	vec_setenv(&env, "PATH", path ? path : "/usr/bin:/bin");
 	vec_setenv(&env, "HOME", "/nonexistent");
 	vec_setenv(&env, "GIT_CONFIG_NOSYSTEM", "1");
 	vec_setenv(&env, "GIT_CONFIG_GLOBAL", "/dev/null");
-	vec_setenv(&env, "GIT_CONFIG_PARAMETERS", "");
 	o.env = (const char *const *)env.items;
 	return child_start(&o, pid_r, NULL, e);
 }

@@ -112,11 +112,11 @@ int tree_put_file(int root, const char *path, int data, mode_t mode, struct err 
 /* A name in an archive without its leading "./"; NULL when it leads elsewhere. */
 static const char *member_name(const char *name)
 {
-	while (name && !strncmp(name, "./", 2)) {
+	if (!name || *name == '/') return NULL;
+	while (!strncmp(name, "./", 2)) {
 		name += 2;
 		while (*name == '/') name++;
 	}
-	if (!name || *name == '/') return NULL;
 	for (const char *p = name; *p;) {
 		size_t n = strcspn(p, "/");
 

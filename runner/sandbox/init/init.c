@@ -40,10 +40,10 @@ static _Noreturn void fail(enum init_what what, int code)
 /* The next string, or the end of the container: the list is shorter than it says. */
 static char *next(char **p, const char *end)
 {
-	char *s = *p, *nul = s < end ? memchr(s, '\0', (size_t)(end - s)) : NULL;
+	char *s = *p;
 
-	if (!nul) fail(INIT_FAILED, EBADMSG);
-	*p = nul + 1;
+	if (s >= end || !memchr(s, '\0', (size_t)(end - s))) fail(INIT_FAILED, EBADMSG);
+	*p = s + strlen(s) + 1;
 	return s;
 }
 
