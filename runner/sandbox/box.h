@@ -38,7 +38,7 @@ int box_net_connect(int port, int *fd_r, struct err *e) MUST_USE;
 /* box_net_resolv - the name servers of a resolv.conf that can be reached from another loopback; "" when none */
 char *box_net_resolv(const char *text);
 
-/* boxgit.c: a work tree at a commit, from a git-upload-pack that the leader runs */
-int box_git(int root, const char *path, const char *commit, int peer, struct err *e) MUST_USE;
+/* boxgit.c: a work tree at a commit and these tags, from a git-upload-pack that the leader runs */
+int box_git(int root, const char *path, const char *commit, const char *const *tags, int peer, struct err *e) MUST_USE;
 
 #endif

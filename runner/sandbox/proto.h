@@ -16,7 +16,7 @@ enum box_op {
 	BOX_SETUP,    /* n: flags, fsize, nproc, -; s: data folder, layers…; fds: init [data, layers…] → OK */
 	BOX_PUT_FILE, /* n: mode; s: path; fds: bytes */
 	BOX_PUT_TAR,  /* s: path; fds: tar stream */
-	BOX_PUT_GIT,  /* s: path, commit; fds: a git-upload-pack */
+	BOX_PUT_GIT,  /* s: path, commit, tags…; fds: a git-upload-pack */
 	BOX_START,    /* n: grace ms; s: folder to make, or none; fds: in, out, end pipe, what to run
 			 (runner/sandbox/init/init.h) */
 	BOX_STOP,

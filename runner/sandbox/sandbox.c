@@ -27,7 +27,7 @@
 #include "runner/sandbox/userns.h"
 
 /* The box's own processes count too: outer, inner, pasta, and crun and init while a container starts. */
-enum { OWN_PIDS = 8, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS = PROTO_MAX_FDS - 2 };
+enum { HISTORY = 50, OWN_PIDS = 8, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS = PROTO_MAX_FDS - 2 };
 
 struct sandbox {
 	struct cgroup cgroup;
@@ -272,31 +272,76 @@ int sandbox_put_tar(struct sandbox *s, int fd, const char *path, struct err *e)
 	return request(s, BOX_PUT_TAR, path, NULL, 0, fd, NULL, e);
 }
 
-/* The mirror's end of a fetch. Any commit may be asked for: an event's commit need not be a branch's tip any more. */
+static void git_command(struct vec *argv, struct vec *env)
+{
+	/* Any commit may be asked for: an event's commit need not be a branch's tip any more. The way is short: bytes
+	 * cost less than looking for deltas. */
+	const char *const start[] = {
+		"git",           "-c", "safe.directory=*",   "-c", "uploadpack.allowAnySHA1InWant=true", "-c",
+		"pack.window=0", "-c", "pack.compression=1", NULL};
+	const char *path = getenv("PATH");
+
+	vec_add_all(argv, start);
+	vec_setenv(env, "PATH", path ? path : "/usr/bin:/bin");
+	vec_setenv(env, "HOME", "/nonexistent");
+	vec_setenv(env, "GIT_CONFIG_NOSYSTEM", "1");
+	vec_setenv(env, "GIT_CONFIG_GLOBAL", "/dev/null");
+}
+
+/* The mirror's end of a fetch. */
 static int serve_mirror(const char *mirror, int sock, pid_t *pid_r, struct err *e)
 {
-	const char *argv[] = {
-		"git",  "-c", "safe.directory=*", "-c", "uploadpack.allowAnySHA1InWant=true", "upload-pack", "--strict",
-		mirror, NULL};
-	_cleanup_vec_ struct vec env = VEC_INIT;
-	const char *path = getenv("PATH");
+	_cleanup_vec_ struct vec argv = VEC_INIT, env = VEC_INIT;
 	_cleanup_close_ int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	/* What it has to say the fetching side hears too, and tells. */
-	struct child_opts o = {.argv = argv, .in = sock, .out = sock, .err = null, .die_with_parent = 1};
+	struct child_opts o = {.in = sock, .out = sock, .err = null, .die_with_parent = 1};
 
 	if (null < 0) return err_sys(e, "cannot open '/dev/null'");
-	vec_setenv(&env, "PATH", path ? path : "/usr/bin:/bin");
-	vec_setenv(&env, "HOME", "/nonexistent");
-	vec_setenv(&env, "GIT_CONFIG_NOSYSTEM", "1");
-	vec_setenv(&env, "GIT_CONFIG_GLOBAL", "/dev/null");
+	git_command(&argv, &env);
+	vec_add(&argv, "upload-pack");
+	vec_add(&argv, "--strict");
+	vec_add(&argv, mirror);
+	o.argv = (const char *const *)argv.items;
 	o.env = (const char *const *)env.items;
 	return child_start(&o, pid_r, NULL, e);
+}
+
+/* Tags on the part of the history that is brought; none where git cannot say. */
+static void list_tags(const char *mirror, const char *commit, struct vec *tags_r)
+{
+	_cleanup_buf_ struct buf out = BUF_INIT(16384);
+	struct child_status st = {CHILD_LOST, 0};
+	struct err e;
+
+	/* Not those from before; a short history has no such commit, and the second try says so. */
+	for (int whole = 0; whole < 2 && !child_ok(st); whole++) {
+		_cleanup_vec_ struct vec argv = VEC_INIT, env = VEC_INIT;
+		_cleanup_buf_ struct buf complaint = BUF_INIT(4096);
+		struct child_opts o = {0};
+
+		git_command(&argv, &env);
+		vec_addf(&argv, "--git-dir=%s", mirror);
+		vec_add(&argv, "for-each-ref");
+		vec_add(&argv, "--format=%(refname)");
+		vec_addf(&argv, "--merged=%s", commit);
+		if (!whole) vec_addf(&argv, "--no-merged=%s~%d", commit, HISTORY - 1);
+		vec_add(&argv, "refs/tags");
+		o.argv = (const char *const *)argv.items;
+		o.env = (const char *const *)env.items;
+		buf_clear(&out);
+		if (child_run(&o, NULL, CLOSE_TIMEOUT_MS, &out, &complaint, &st, &e)) return;
+	}
+	for (char *p = out.data, *end; p && (end = strchr(p, '\n')); p = end + 1) {
+		*end = '\0';
+		vec_add(tags_r, p);
+	}
 }
 
 int sandbox_put_git(struct sandbox *s, const char *mirror, const char *commit, const char *path, struct err *e)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
 	struct child_status st;
+	struct proto_msg m;
 	struct err late;
 	int pair[2], result;
 	pid_t pid;
@@ -306,7 +351,14 @@ int sandbox_put_git(struct sandbox *s, const char *mirror, const char *commit, c
 	theirs = pair[1];
 	if (serve_mirror(mirror, ours, &pid, e)) return -1;
 	close_p(&ours);
-	result = request(s, BOX_PUT_GIT, path, commit, 0, theirs, NULL, e);
+	proto_msg_init(&m, BOX_PUT_GIT);
+	vec_add(&m.s, path);
+	vec_add(&m.s, commit);
+	list_tags(mirror, commit, &m.s);
+	m.fds[0] = theirs;
+	m.nfds = 1;
+	result = ask(s, &m, NULL, e);
+	vec_release(&m.s);
 	close_p(&theirs);
 	if (child_wait(pid, CLOSE_TIMEOUT_MS, &st, &late) && !result) {
 		*e = late;

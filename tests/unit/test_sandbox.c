@@ -718,9 +718,10 @@ static void test_a_work_tree_at_a_commit(void **state)
 	must(child_check(&o, NULL, DEADLINE_MS, &commit, &failure));
 	commit.data[strcspn(commit.data, "\n")] = '\0';
 	must(sandbox_put_git(fx.s, mirror, commit.data, "/src", &failure));
-	assert_sh("cd /src; cat f hidden l; stat -c '%u %a' d/run .git f; cat .git/HEAD; ls .git/refs/tags .git/hooks",
-		  CHILD_EXITED, 1);
-	_cleanup_free_ char *want = xasprintf("two\nx\ntwo\n0 755\n0 755\n0 644\n%s\n", commit.data);
+	assert_sh(
+		"cd /src; cat f hidden l; stat -c '%u %a' d/run .git f; cat .git/HEAD; cd .git; ls refs/tags; ls hooks",
+		CHILD_EXITED, 1);
+	_cleanup_free_ char *want = xasprintf("two\nx\ntwo\n0 755\n0 755\n0 644\n%s\nv1\n", commit.data);
 	assert_memory_equal(buf_str(&fx.out), want, strlen(want));
 	assert_int_equal(sandbox_put_git(fx.s, mirror, "HEAD", "/other", &failure), -1);
 	assert_int_equal(failure.kind, ERR_INPUT);
