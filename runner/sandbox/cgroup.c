@@ -301,6 +301,7 @@ static void remove_dir(const char *dir)
 	int64_t deadline = clock_mono_ms() + REMOVE_TIMEOUT_MS;
 	_cleanup_free_ char *top = xstrdup(dir);
 	char *slash = strrchr(top, '/');
+	struct stat st;
 
 	/* A group is busy until its last killed process is reaped, by whoever has that to do. */
 	while (rmdir(dir) && errno == EBUSY && clock_mono_ms() < deadline) {
@@ -317,7 +318,9 @@ static void remove_dir(const char *dir)
 	}
 	if (!slash) return;
 	*slash = '\0';
-	if (strlen(top) > 8 && !strcmp(top + strlen(top) - 8, "/slipway")) rmdir(top); /* stays while others use it */
+	/* It stays while others use it, and where an administrator made it for somebody. */
+	if (strlen(top) > 8 && !strcmp(top + strlen(top) - 8, "/slipway") && !stat(top, &st) && st.st_uid == geteuid())
+		rmdir(top);
 }
 
 void cgroup_remove(struct cgroup *c)

@@ -443,6 +443,20 @@ static int write_spec(const struct sandbox_run *r, int *fd_r, struct err *e)
 	return result;
 }
 
+/* So that `>/dev/stderr` works in there, which opens the pipe anew, for all of the container's users. Only those get so
+ * far who may look at a process that has it open. Where it fails, only that does not work. */
+static void open_to_box(int fd)
+{
+	struct stat st;
+	uid_t uid;
+	gid_t gid;
+	struct err e;
+
+	if (fd < 0 || fstat(fd, &st) || !S_ISFIFO(st.st_mode)) return;
+	if (!geteuid() && !userns_owner(&uid, &gid, &e) && fchown(fd, uid, gid)) errno = 0;
+	if (fchmod(fd, 0666)) errno = 0;
+}
+
 int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e)
 {
 	_cleanup_close_ int null = -1, spec = -1, end_in = -1, end_out = -1;
@@ -454,6 +468,8 @@ int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e)
 	if (!r->in && (null = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
 		return err_sys(e, "cannot open '/dev/null'");
 	if (write_spec(r, &spec, e)) return -1;
+	open_to_box(r->in > 0 ? r->in : -1);
+	open_to_box(r->out);
 	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
 	end_in = p[0];
 	end_out = p[1];

@@ -239,7 +239,10 @@ static void test_exit_statuses_are_told_apart(void **state)
 
 static void test_environment_folder_and_input(void **state)
 {
-	const char *argv[] = {"sh", "-c", "pwd; env; cat; tr '\\0' '|' </proc/1/environ", NULL};
+	const char *argv[] = {
+		"sh", "-c",
+		"pwd; env; cat /dev/stdin; echo again >/dev/stderr; echo >/dev/stdout; tr '\\0' '|' </proc/1/environ",
+		NULL};
 	const char *env[] = {"PATH=/bin", "SECRET=\xff s3cret\n", "EMPTY=", NULL};
 	struct child_status st;
 	int out[2], in[2];
@@ -258,7 +261,7 @@ static void test_environment_folder_and_input(void **state)
 	assert_non_null(strstr(fx.out.data, "/made/for/it\n"));
 	assert_non_null(strstr(fx.out.data, "SECRET=\xff s3cret\n"));
 	assert_non_null(strstr(fx.out.data, "EMPTY=\n"));
-	assert_non_null(strstr(fx.out.data, "typed\n"));
+	assert_non_null(strstr(fx.out.data, "typed\nagain\n"));
 	assert_null(strstr(strstr(fx.out.data, "typed\n"), "s3cret")); /* /proc/1/environ is closed, and empty of it */
 }
 
