@@ -334,6 +334,24 @@ static int connect_push(struct deployrepo *d, struct err *e)
 	return rc ? wire_fail(d, rc, "connect to", e) : 0;
 }
 
+/* Is libgit2's last error one of our own objects, not of the wire? */
+static int is_damage(void)
+{
+	const git_error *last = git_error_last();
+
+	switch (last ? last->klass : GIT_ERROR_NONE) {
+	case GIT_ERROR_ODB:
+	case GIT_ERROR_OBJECT:
+	case GIT_ERROR_TREE:
+	case GIT_ERROR_REFERENCE:
+	case GIT_ERROR_REPOSITORY:
+	case GIT_ERROR_CONFIG:
+	case GIT_ERROR_INDEXER:
+	case GIT_ERROR_ZLIB: return 1;
+	default: return 0;
+	}
+}
+
 static int fetch(struct deployrepo *d, struct err *e)
 {
 	_cleanup_free_ char *spec = xasprintf("+%s:%s", d->branch_ref, d->tip_ref);
@@ -349,7 +367,9 @@ static int fetch(struct deployrepo *d, struct err *e)
 	if (git_remote_create_anonymous(&remote, d->git, d->o.remote->url))
 		return git2_fail(e, ERR_INPUT, "bad remote '%s'", d->o.remote->url);
 	rc = git_remote_fetch(remote, &specs, &o, NULL);
-	return rc ? wire_fail(d, rc, "fetch from", e) : 0;
+	if (!rc) return 0;
+	if (!is_damage()) return wire_fail(d, rc, "fetch from", e);
+	return git2_fail(e, ERR_SYS, "cannot fetch '%s' into '%s'", d->label, d->dir);
 }
 
 /* 1 when the commit and its tree are here */
@@ -375,7 +395,7 @@ static int remember(struct deployrepo *d, const char *ref, const git_oid *oid, s
 static int fetch_tip(struct deployrepo *d, const git_oid *tip, struct err *e)
 {
 	if (fetch(d, e)) {
-		if (d->checked || e->kind == ERR_DENIED) return -1;
+		if (d->checked || e->kind != ERR_SYS) return -1;
 	} else if (have(d, tip)) {
 		return 0;
 	}
@@ -408,6 +428,16 @@ int deployrepo_tip(struct deployrepo *d, git_oid *tip_r, struct err *e)
 }
 
 /* --- push --- */
+
+const char *deployrepo_status(const struct deployrepo *d)
+{
+	return d->status ? d->status : "non-fast-forward";
+}
+
+const char *deployrepo_words(const struct deployrepo *d)
+{
+	return buf_str(&d->words);
+}
 
 /* Words of receive-pack that mean no more than "somebody else was there first". */
 static int is_race(const char *status)

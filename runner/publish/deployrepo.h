@@ -37,4 +37,8 @@ int deployrepo_tip(struct deployrepo *d, git_oid *tip_r, struct err *e) MUST_USE
  *  err  as deployrepo_tip; ERR_REMOTE refused, with the remote's words, a hook's too */
 int deployrepo_push(struct deployrepo *d, const git_oid *commit, struct err *e) MUST_USE;
 
+/* Of the push before: the remote's word about the branch, and what else it said ("a; b"). Borrowed until the next. */
+const char *deployrepo_status(const struct deployrepo *d);
+const char *deployrepo_words(const struct deployrepo *d);
+
 #endif

@@ -14,7 +14,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,11 +27,11 @@
 
 enum {
 	MAX_RACES = 200, /* each one lost is another's commit, so this is no fault but a crowd */
+	MAX_STUCK = 8,   /* lost, yet the branch did not move: a stale lock, no right to write */
 	MAX_OUTAGES = 4, /* a connection that failed, in a row */
 	BACKOFF_MS = 20, /* doubled after each loss up to BACKOFF_MAX_MS, then a random part of it is slept */
 	BACKOFF_MAX_MS = 2000,
 	OUTAGE_MS = 250,
-	OLD_WORK_S = 24 * 3600,
 };
 
 struct work {
@@ -39,7 +39,8 @@ struct work {
 	struct remote remote;
 	struct secret key;
 	struct deployrepo *repo;
-	char *dir; /* of our own in r->cache */
+	char *dir;  /* of our own in r->cache */
+	int dir_fd; /* locked */
 	struct manifest_image image;
 	struct manifest_file *others;
 	struct layout_file *files; /* packed image, others, manifest */
@@ -56,6 +57,7 @@ static void work_release(struct work *w)
 	remote_release(&w->remote);
 	secret_release(&w->key);
 	if (w->dir && fs_remove_tree(w->dir, &e) && w->say_fn) w->say_fn(w->say_arg, e.text);
+	close_p(&w->dir_fd);
 	free(w->dir);
 	free(w->others);
 	free(w->files);
@@ -77,21 +79,36 @@ static void say(struct work *w, const char *fmt, ...)
 
 /* --- before anything is connected --- */
 
-/* Work folders of publishers that were killed. */
+/* Work folders whose lock nobody holds: their publishers were killed. */
 static void sweep(const char *cache)
 {
 	DIR *dir = opendir(cache);
-	time_t now = time(NULL);
 
 	for (struct dirent *d; dir && (d = readdir(dir));) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", cache, d->d_name);
+		_cleanup_close_ int fd = -1;
 		struct err ignored;
-		struct stat st;
 
-		if (strncmp(d->d_name, "work-", 5) != 0 || stat(path, &st) || now - st.st_mtime < OLD_WORK_S) continue;
-		if (fs_remove_tree(path, &ignored)) continue;
+		if (strncmp(d->d_name, "work-", 5) != 0) continue;
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB)) continue;
+		if (fs_remove_tree(path, &ignored)) continue; /* the next one tries again */
 	}
 	if (dir) closedir(dir);
+}
+
+/* A folder of our own, locked while we live. The lock around it all keeps a sweeper away from one just made. */
+static int make_work(struct work *w, struct err *e)
+{
+	_cleanup_free_ char *lock = xasprintf("%s/work.lock", w->r->cache);
+	_cleanup_close_ int held = -1;
+
+	if (fs_mkdirs(w->r->cache, 0700, e) || fs_lock(lock, 1, &held, e)) return -1;
+	sweep(w->r->cache);
+	if (fs_temp_dir(w->r->cache, "work-", &w->dir, e)) return -1;
+	w->dir_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (w->dir_fd < 0 || flock(w->dir_fd, LOCK_EX | LOCK_NB)) return err_sys(e, "cannot lock '%s'", w->dir);
+	return 0;
 }
 
 static int pack(struct work *w, struct err *e)
@@ -253,12 +270,13 @@ static void back_off(int losses)
 
 /* Tip, commit, push, once. 0: published; 1: a race was lost. *mine is the commit that was last pushed: a push whose
  * answer was lost on the way is found at the tip again, and is no second publication. */
-static int try_once(struct work *w, git_oid *mine, struct publish_result *res, struct err *e)
+static int try_once(struct work *w, git_oid *tip_r, git_oid *mine, struct publish_result *res, struct err *e)
 {
 	git_oid tip, commit;
 	int lost = 0;
 
 	if (deployrepo_tip(w->repo, &tip, e)) return -1;
+	git_oid_cpy(tip_r, &tip);
 	if (!w->files && add_blobs(w, e)) return -1;
 	if (build_on(w, &tip, &commit, res, e)) return -1;
 	res->unchanged = git_oid_equal(&commit, &tip) && !git_oid_equal(&commit, mine);
@@ -270,21 +288,34 @@ static int try_once(struct work *w, git_oid *mine, struct publish_result *res, s
 	return lost;
 }
 
+/* A race was lost. -1 when that can hardly be. */
+static int lose(struct work *w, int losses, int stuck, struct err *e)
+{
+	const char *words = deployrepo_words(w->repo);
+
+	if (stuck >= MAX_STUCK)
+		return err_set(e, ERR_REMOTE, "push to '%s' was refused %d times, and nobody else pushed: %s%s%s",
+			       w->r->remote, stuck, deployrepo_status(w->repo), *words ? ": " : "", words);
+	if (losses >= MAX_RACES)
+		return err_set(e, ERR_BUSY, "%d others were faster in pushing to '%s'", losses, w->r->remote);
+	say(w, "somebody else pushed in between: once more on the new tip");
+	back_off(losses);
+	return 0;
+}
+
 static int race(struct work *w, struct publish_result *res, struct err *e)
 {
-	int losses = 0, outages = 0;
-	git_oid mine = {{0}};
+	int losses = 0, stuck = 0, outages = 0;
+	git_oid mine = {{0}}, before = {{0}}, tip = {{0}};
 
 	for (;;) {
-		int rc = try_once(w, &mine, res, e);
+		int rc = try_once(w, &tip, &mine, res, e);
 
 		if (rc == 0) return 0;
 		if (rc == 1) {
-			if (++losses >= MAX_RACES)
-				return err_set(e, ERR_BUSY, "%d others were faster in pushing to '%s'", losses,
-					       w->r->remote);
-			say(w, "somebody else pushed in between: once more on the new tip");
-			back_off(losses);
+			stuck = losses && git_oid_equal(&tip, &before) ? stuck + 1 : 1;
+			git_oid_cpy(&before, &tip);
+			if (lose(w, ++losses, stuck, e)) return -1;
 			outages = 0;
 			continue;
 		}
@@ -311,7 +342,7 @@ int publish_run(const struct publish_request *r, const struct secret *key, publi
 		struct publish_result *result_r, struct err *e)
 {
 	__attribute__((cleanup(work_release))) struct work w = {
-		.r = r, .key = SECRET_INIT, .say_fn = say_fn, .say_arg = arg};
+		.r = r, .dir_fd = -1, .key = SECRET_INIT, .say_fn = say_fn, .say_arg = arg};
 	_cleanup_free_ char *pins = xasprintf("%s/known_hosts", r->cache ? r->cache : "");
 	struct deployrepo_opts o = {.remote = &w.remote,
 				    .branch = r->branch,
@@ -323,9 +354,7 @@ int publish_run(const struct publish_request *r, const struct secret *key, publi
 	struct publish_result res = {.unchanged = 0};
 
 	if (publish_request_check(r, e) || find_remote(&w, key, e)) return -1;
-	if (fs_mkdirs(r->cache, 0700, e)) return -1;
-	sweep(r->cache);
-	if (fs_temp_dir(r->cache, "work-", &w.dir, e) || pack(&w, e)) return -1;
+	if (make_work(&w, e) || pack(&w, e)) return -1;
 	if (w.remote.kind == REMOTE_PATH) o.key = NULL;
 	if (deployrepo_open(&o, &w.repo, e) || race(&w, &res, e)) return -1;
 	tell_result(&w, &res);

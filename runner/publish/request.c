@@ -81,6 +81,15 @@ static int check_files(const struct publish_request *r, struct err *e)
 	return 0;
 }
 
+/* It stands in the commit's first line. */
+static int check_backend(const char *backend, struct err *e)
+{
+	for (const char *p = backend; p && *p; p++)
+		if (iscntrl((unsigned char)*p))
+			return err_set(e, ERR_INPUT, "bad backend: it holds a control character");
+	return 0;
+}
+
 int publish_request_check(const struct publish_request *r, struct err *e)
 {
 	_cleanup_remote_ struct remote where = {.kind = REMOTE_PATH};
@@ -89,7 +98,9 @@ int publish_request_check(const struct publish_request *r, struct err *e)
 		return r->remote ? -1 : err_set(e, ERR_INPUT, "bad remote: it is empty");
 	if (!r->branch || !*r->branch) return err_set(e, ERR_INPUT, "the deployment branch is empty");
 	if (!r->cache || !*r->cache) return err_set(e, ERR_INPUT, "no folder for the deployment repository's clone");
-	return check_path(r->path, e) || check_commit(r->commit, e) || check_files(r, e) ? -1 : 0;
+	return check_path(r->path, e) || check_commit(r->commit, e) || check_backend(r->backend, e) || check_files(r, e)
+		       ? -1
+		       : 0;
 }
 
 /* --- JSON; one table of the strings makes both directions --- */

@@ -170,6 +170,7 @@ static void test_requests_that_are_refused(void **state)
 		 "bad commit '0123456789ABCDEF0123456789abcdef01234567': not 40 lower-case hex digits"},
 		{"commit", "\"0000000000000000000000000000000000000000\"",
 		 "bad commit '0000000000000000000000000000000000000000': no commit has that name"},
+		{"backend", "\"a\\nb\"", "bad backend: it holds a control character"},
 		{"files", "{}", "'files' is not a list"},
 		{"files", "[]", "there is no file to publish"},
 		{"files", "[{}]", "file 1: 'name' is missing"},
