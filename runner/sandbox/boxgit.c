@@ -2,6 +2,7 @@
  * runs git-upload-pack there, and git's own protocol comes through a socket, so nothing here sees the mirror's files,
  * configuration or hooks. Only the host's git runs, with no configuration but what is given here; a source has no way
  * to name a program in it. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -47,6 +48,19 @@ static int is_commit(const char *s)
 	return !s[n] && (n == 40 || n == 64);
 }
 
+/* What a container left there could name programs to git, which would run outside of it. */
+static int check_empty(const char *tree, const char *path, struct err *e)
+{
+	DIR *list = opendir(tree);
+	int found = 0;
+
+	if (!list) return err_sys(e, "cannot read '%s' in the box", path);
+	for (struct dirent *d; !found && (d = readdir(list));)
+		found = strcmp(d->d_name, ".") && strcmp(d->d_name, "..");
+	closedir(list);
+	return found ? err_set(e, ERR_INPUT, "cannot check out into '%s': it is not empty", path) : 0;
+}
+
 int box_git(int root, const char *path, const char *commit, const char *const *tags, int peer, struct err *e)
 {
 	const char *init[] = {"init", "-q", "--template=", ".", NULL};
@@ -74,6 +88,7 @@ int box_git(int root, const char *path, const char *commit, const char *const *t
 	}
 	if (tree_mkdirs(root, path, &dir, e)) return -1;
 	tree = xasprintf("/proc/self/fd/%d", dir);
+	if (check_empty(tree, path, e)) return -1;
 	if (run(init, tree, -1, e) || run((const char *const *)fetch_all.items, tree, peer, e) ||
 	    run(checkout, tree, -1, e))
 		return err_wrap(e, "cannot check out %.12s into '%s'", commit, path);

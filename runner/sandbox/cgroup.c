@@ -186,7 +186,7 @@ static char *make_v1(const char *mount, const char *own, const char *name, const
 static char *make_v2(const char *mount, const char *own, const char *name, const char *controller, const char *record)
 {
 	_cleanup_free_ char *parent = xasprintf("%s%s", mount, own);
-	int why = EBUSY;
+	int why = EOPNOTSUPP; /* nowhere is the controller */
 
 	for (;;) {
 		_cleanup_free_ char *there = read_text(parent, "cgroup.controllers");

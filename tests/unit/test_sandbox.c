@@ -726,6 +726,9 @@ static void test_a_work_tree_at_a_commit(void **state)
 		CHILD_EXITED, 1);
 	_cleanup_free_ char *want = xasprintf("two\nx\ntwo\n0 755\n0 755\n0 644\n%s\nv1\n", commit.data);
 	assert_memory_equal(buf_str(&fx.out), want, strlen(want));
+	assert_int_equal(sandbox_put_git(fx.s, mirror, commit.data, "/src", &failure), -1);
+	assert_int_equal(failure.kind, ERR_INPUT);
+	assert_string_equal(failure.text, "cannot check out into '/src': it is not empty");
 	assert_int_equal(sandbox_put_git(fx.s, mirror, "HEAD", "/other", &failure), -1);
 	assert_int_equal(failure.kind, ERR_INPUT);
 	assert_int_equal(sandbox_put_git(fx.s, mirror, "0123456789012345678901234567890123456789", "/other", &failure),
