@@ -2,7 +2,7 @@
  * fetch never holds the daemon up; killed at any moment, the event is still new and is prepared again.
  *
  *   event ─ skip? ─→ EVENT_SKIPPED
- *         ─ fetch ─→ .ci.yml ─→ plan ─→ build with jobs   (or a build that is errored at once, saying where)
+ *         ─ fetch ─ message: skip? ─→ .ci.yml ─→ plan ─→ build with jobs   (or a build that is errored at once)
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -11,10 +11,10 @@
 
 #include "lib/fs.h"
 #include "runner/cmd.h"
-#include "runner/home.h"
+#include "runner/place.h"
 #include "runner/plan/plan.h"
 #include "runner/store/mirror.h"
-#include "runner/store/store.h"
+#include "runner/trigger/git.h"
 
 enum { MOST_ATTEMPTS = 5 };
 
@@ -64,63 +64,83 @@ static int make_plan(const char *mirror, const struct event *ev, struct plan *pl
 	return 0;
 }
 
-static void plan_clean(struct plan *p)
+static const char *head_of(const struct event *ev)
 {
-	plan_release(p);
+	return ev->head_commit ? ev->head_commit : ev->commit;
 }
 
-static int prepare(const struct home *h, struct store *st, const struct event_row *row, struct err *e)
+/* The commit to build comes to the mirror, and its id to ev->commit. 1: the pull request has moved on. */
+static int fetch(const char *mirror, const char *url, struct store *st, struct event_row *row, struct err *e)
+{
+	_cleanup_free_ char *keep = xasprintf("events/%lld", (long long)row->id), *newest = NULL, *merge = NULL;
+	struct event *ev = &row->ev;
+	struct err other;
+
+	if (ev->kind != EVENT_PULL_REQUEST) return mirror_fetch(mirror, url, ev->ref, ev->commit, keep, e);
+	if (mirror_fetch_merge(mirror, url, ev->ref, head_of(ev), keep, &merge, e)) {
+		if (e->kind != ERR_BUSY || store_event_last_commit(st, row->repo_id, ev->ref, &newest, &other))
+			return -1;
+		return strcmp(newest, ev->commit) ? 1 : -1;
+	}
+	free(ev->commit);
+	ev->commit = steal(merge);
+	return store_event_resolve(st, row->id, ev->commit, e);
+}
+
+/* What the head commit itself says, where the event did not tell: a pull request brings its title, a poll nothing.
+ * 1: it asks for no build. */
+static int read_message(const char *mirror, struct store *st, const struct event_row *row, struct err *e)
+{
+	const struct event *ev = &row->ev;
+	_cleanup_free_ char *message = NULL;
+
+	if (ev->kind == EVENT_PUSH && ev->message) return 0;
+	if (git_message(mirror, head_of(ev), &message, e) || store_event_describe(st, row->id, message, e)) return -1;
+	return ev->source != EVENT_FROM_PERSON && event_message_skips(message);
+}
+
+static int prepare(const struct home *h, struct store *st, struct event_row *row, struct err *e)
 {
 	const struct event *ev = &row->ev;
 	const char *skip = event_skip_reason(ev);
 	__attribute__((cleanup(repo_release))) struct repo repo = {0};
-	__attribute__((cleanup(plan_clean))) struct plan plan = {0};
+	__attribute__((cleanup(plan_release))) struct plan plan = {0};
 	_cleanup_free_ char *mirror = home_repo(h, row->repo_id, "mirror.git"), *reason = NULL;
-	_cleanup_free_ char *keep = xasprintf("events/%lld", (long long)row->id);
+	int got;
 
 	if (skip) return store_event_close(st, row->id, EVENT_SKIPPED, skip, e);
-	if (!ev->commit) return store_event_close(st, row->id, EVENT_SKIPPED, "there is no commit to build", e);
 	if (store_repo_get(st, row->repo_id, &repo, e)) return -1;
-	if (mirror_fetch(mirror, repo.url, ev->ref, ev->commit, keep, e)) return -1;
-	if (make_plan(mirror, ev, &plan, &reason, e)) return -1;
+	got = fetch(mirror, repo.url, st, row, e);
+	if (got == 1) return store_event_close(st, row->id, EVENT_SKIPPED, "the pull request has moved on", e);
+	if (got) return -1;
+	got = read_message(mirror, st, row, e);
+	if (got == 1) return store_event_close(st, row->id, EVENT_SKIPPED, EVENT_SKIPPED_BY_MESSAGE, e);
+	if (got || make_plan(mirror, ev, &plan, &reason, e)) return -1;
 	if (!reason && !plan.njobs)
 		return store_event_close(st, row->id, EVENT_SKIPPED, "branch not included or excluded", e);
 	return add_build(st, row->id, reason ? NULL : &plan, reason, e);
 }
 
-static void event_row_clean(struct event_row *r)
-{
-	event_row_release(r);
-}
-
-static void store_clean(struct store **s)
-{
-	store_close(s);
-}
-
 int cmd_prepare(int argc, char **argv)
 {
-	__attribute__((cleanup(home_release))) struct home h = {0};
-	__attribute__((cleanup(store_clean))) struct store *st = NULL;
-	__attribute__((cleanup(event_row_clean))) struct event_row row = {0};
-	_cleanup_free_ char *db = NULL;
+	_cleanup_place_ struct place p = PLACE_INIT;
+	__attribute__((cleanup(event_row_release))) struct event_row row = {0};
 	int64_t id = argc == 3 ? strtoll(argv[2], NULL, 10) : 0;
 	struct err e;
 
 	if (id <= 0) return cmd_usage(argv[0]);
-	if (home_open(argv[1], &h, &e)) return cmd_fail(argv[0], e.text);
-	db = home_db(&h);
-	if (store_open(db, &st, &e) || store_event_get(st, id, &row, &e)) return cmd_fail(argv[0], e.text);
+	if (place_open(argv[1], &p, &e) || store_event_get(p.store, id, &row, &e)) return cmd_fail(argv[0], e.text);
 	if (row.state != EVENT_NEW) return 0;
-	if (store_event_begin(st, id, &e)) return cmd_fail(argv[0], e.text);
-	if (prepare(&h, st, &row, &e)) {
+	if (store_event_begin(p.store, id, &e)) return cmd_fail(argv[0], e.text);
+	if (prepare(&p.home, p.store, &row, &e)) {
 		struct err again;
 
 		/* Fetching may work later; a commit that is gone for good will not come back. */
 		if (row.attempts + 1 < MOST_ATTEMPTS && e.kind != ERR_MISSING) return cmd_fail(argv[0], e.text);
-		if (store_event_close(st, id, EVENT_REJECTED, e.text, &again)) return cmd_fail(argv[0], again.text);
+		if (store_event_close(p.store, id, EVENT_REJECTED, e.text, &again))
+			return cmd_fail(argv[0], again.text);
 		return cmd_fail(argv[0], e.text);
 	}
-	home_wake(&h);
+	home_wake(&p.home);
 	return 0;
 }

@@ -175,6 +175,18 @@ int store_event_describe(struct store *s, int64_t id, const char *message, struc
 	return db_commit(&tx, e);
 }
 
+int store_event_resolve(struct store *s, int64_t id, const char *commit, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+	int changed;
+
+	if (db_begin(s->db, &tx, e)) return -1;
+	if (db_run(s->db, "UPDATE events SET commit_id = $1 WHERE id = $2 AND state = 'new'",
+		   DB_ARGS(db_text(commit), db_int(id)), &changed, e))
+		return -1;
+	return changed ? db_commit(&tx, e) : explain_event(s, id, e);
+}
+
 int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e)
 {
 	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;

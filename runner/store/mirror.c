@@ -8,20 +8,9 @@
 
 #include "lib/child.h"
 #include "lib/fs.h"
+#include "runner/trigger/git.h"
 
 enum { FETCH_LIMIT_MS = 10 * 60 * 1000 };
-
-/* Our own environment without what a surrounding git hook may have set, and with nothing that asks a person. */
-static void git_env(struct vec *env)
-{
-	extern char **environ;
-
-	for (char **v = environ; *v; v++)
-		if (strncmp(*v, "GIT_", 4) != 0) vec_add(env, *v);
-	vec_setenv(env, "GIT_TERMINAL_PROMPT", "0");
-	vec_setenv(env, "GIT_ALLOW_PROTOCOL", "file:ssh:https:http");
-	vec_setenv(env, "LC_ALL", "C.UTF-8");
-}
 
 static int git(const char *dir, const char *const *args, struct err *e)
 {
@@ -32,7 +21,7 @@ static int git(const char *dir, const char *const *args, struct err *e)
 	vec_addf(&argv, "--git-dir=%s", dir);
 	vec_add_all(&argv, (const char *const[]){"-c", "gc.auto=0", "-c", "core.hooksPath=/dev/null", NULL});
 	vec_add_all(&argv, args);
-	git_env(&env);
+	git_environment(&env);
 	o.argv = (const char *const *)vec_argv(&argv);
 	o.env = (const char *const *)vec_argv(&env);
 	o.die_with_parent = 1;
@@ -82,33 +71,78 @@ static int has_commit(const char *dir, const char *commit)
 	return !find_commit(dir, commit, &repo, &c, &ignored);
 }
 
-static int init(const char *dir, struct err *e)
+/* The mirror, made where there is none, and locked while lock_r is open. */
+static int open_locked(const char *dir, int *lock_r, struct err *e)
 {
-	_cleanup_free_ char *head = xasprintf("%s/HEAD", dir);
-	struct child_opts o = {.argv = (const char *const[]){"git", "init", "-q", "--bare", "--template=", dir, NULL}};
+	_cleanup_free_ char *head = xasprintf("%s/HEAD", dir), *lock_path = xasprintf("%s.lock", dir);
 
-	if (fs_exists(head)) return 0;
-	return child_check(&o, NULL, FETCH_LIMIT_MS, NULL, e);
+	if (fs_lock(lock_path, 1, lock_r, e)) return -1;
+	return fs_exists(head) ? 0 : git(dir, (const char *const[]){"init", "-q", "--bare", "--template=", NULL}, e);
+}
+
+static int fetch(const char *dir, const char *url, const char *ref, struct err *e)
+{
+	_cleanup_free_ char *spec = xasprintf("+%s:%s", ref, ref);
+
+	if (git(dir, (const char *const[]){"fetch", "-q", "--no-tags", "--", url, spec, NULL}, e))
+		return err_wrap(e, "cannot fetch '%s'", ref);
+	return 0;
+}
+
+static int keep_commit(const char *dir, const char *keep, const char *commit, struct err *e)
+{
+	_cleanup_free_ char *kept = xasprintf("refs/slipway/%s", keep);
+
+	return git(dir, (const char *const[]){"update-ref", kept, commit, NULL}, e);
 }
 
 int mirror_fetch(const char *dir, const char *url, const char *ref, const char *commit, const char *keep, struct err *e)
 {
-	_cleanup_free_ char *lock_path = xasprintf("%s.lock", dir);
-	_cleanup_free_ char *spec = xasprintf("+%s:%s", ref, ref);
-	_cleanup_free_ char *kept = xasprintf("refs/slipway/%s", keep);
 	_cleanup_close_ int lock = -1;
 
-	if (fs_lock(lock_path, 1, &lock, e) || init(dir, e)) return -1;
+	if (open_locked(dir, &lock, e)) return -1;
 	if (!has_commit(dir, commit)) {
-		if (git(dir, (const char *const[]){"fetch", "-q", "--no-tags", "--", url, spec, NULL}, e))
-			return err_wrap(e, "cannot fetch '%s'", ref);
+		if (fetch(dir, url, ref, e)) return -1;
 		/* Pushed over meanwhile: many servers hand out a commit by its id all the same. */
 		if (!has_commit(dir, commit) &&
 		    git(dir, (const char *const[]){"fetch", "-q", "--no-tags", "--", url, commit, NULL}, e))
 			return err_set(e, ERR_MISSING, "commit %s is not in '%s' (any more)", commit, url);
 	}
 	if (!has_commit(dir, commit)) return err_set(e, ERR_MISSING, "commit %s is not in '%s'", commit, url);
-	return git(dir, (const char *const[]){"update-ref", kept, commit, NULL}, e);
+	return keep_commit(dir, keep, commit, e);
+}
+
+/* Is `commit` head itself, or a merge of it into something? As the first parent it would be a commit upon head. */
+static int merges(const char *dir, const char *commit, const char *head, int *yes_r, struct err *e)
+{
+	_cleanup_repository_ git_repository *repo = NULL;
+	_cleanup_commit_ git_commit *c = NULL;
+	char id[41] = "";
+
+	if (find_commit(dir, commit, &repo, &c, e)) return -1;
+	*yes_r = !strcmp(commit, head);
+	for (unsigned i = 1; !*yes_r && i < git_commit_parentcount(c); i++) {
+		git_oid_tostr(id, sizeof(id), git_commit_parent_id(c, i));
+		*yes_r = !strcmp(id, head);
+	}
+	return 0;
+}
+
+int mirror_fetch_merge(const char *dir, const char *url, const char *ref, const char *head, const char *keep,
+		       char **commit_r, struct err *e)
+{
+	_cleanup_free_ char *commit = NULL;
+	_cleanup_close_ int lock = -1;
+	int got, fits;
+
+	if (open_locked(dir, &lock, e) || fetch(dir, url, ref, e)) return -1;
+	got = git_commit_of(dir, ref, &commit, e);
+	if (got) return got < 0 ? -1 : err_set(e, ERR_MISSING, "'%s' in '%s' is no commit", ref, url);
+	if (merges(dir, commit, head, &fits, e)) return -1;
+	if (!fits) return err_set(e, ERR_BUSY, "'%s' is no merge of %s (yet): conflicts, or pushed over", ref, head);
+	if (keep_commit(dir, keep, commit, e)) return -1;
+	*commit_r = steal(commit);
+	return 0;
 }
 
 int mirror_file(const char *dir, const char *commit, const char *path, struct buf *b, struct err *e)
@@ -129,15 +163,5 @@ int mirror_file(const char *dir, const char *commit, const char *path, struct bu
 	}
 	buf_add(b, git_blob_rawcontent((git_blob *)blob), (size_t)size);
 	git_object_free(blob);
-	return 0;
-}
-
-int mirror_message(const char *dir, const char *commit, char **message_r, struct err *e)
-{
-	_cleanup_repository_ git_repository *repo = NULL;
-	_cleanup_commit_ git_commit *c = NULL;
-
-	if (find_commit(dir, commit, &repo, &c, e)) return -1;
-	*message_r = xstrdup(git_commit_message(c));
 	return 0;
 }

@@ -19,10 +19,14 @@
 int mirror_fetch(const char *dir, const char *url, const char *ref, const char *commit, const char *keep,
 		 struct err *e) MUST_USE;
 
+/* mirror_fetch_merge - what a pull request's ref names now, if that is a merge of `head` or head itself.
+ *  out  commit_r  it; the caller frees
+ *  err  ERR_BUSY it is a merge of something else: not made yet, not to be made (conflicts), or head was pushed over;
+ *       the others as above */
+int mirror_fetch_merge(const char *dir, const char *url, const char *ref, const char *head, const char *keep,
+		       char **commit_r, struct err *e) MUST_USE;
+
 /* mirror_file - the bytes of one file at a commit. err ERR_MISSING; ERR_INPUT larger than the buffer's ceiling */
 int mirror_file(const char *dir, const char *commit, const char *path, struct buf *b, struct err *e) MUST_USE;
-
-/* mirror_message - the commit's message. Caller frees. */
-int mirror_message(const char *dir, const char *commit, char **message_r, struct err *e) MUST_USE;
 
 #endif

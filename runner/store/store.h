@@ -88,6 +88,8 @@ int store_event_begin(struct store *s, int64_t id, struct err *e) MUST_USE; /* a
 int store_event_close(struct store *s, int64_t id, enum event_state to, const char *reason, struct err *e) MUST_USE;
 /* The message of an event that came without one, found later; one that has its message keeps it. */
 int store_event_describe(struct store *s, int64_t id, const char *message, struct err *e) MUST_USE;
+/* What is to be built, where fetching told: a pull request's merge in the place of its head. */
+int store_event_resolve(struct store *s, int64_t id, const char *commit, struct err *e) MUST_USE;
 /* Newest commit that any event told us of for this repository and ref; 1: none. Caller frees. */
 int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e) MUST_USE;
 

@@ -119,7 +119,7 @@ const char *event_skip_reason(const struct event *ev)
 	case EVENT_PUSH:
 		if (ev->deleted) return ev->tag ? "tag deleted" : "branch deleted";
 		if (ev->source != EVENT_FROM_PERSON && event_message_skips(ev->message))
-			return "skipped through commit message";
+			return EVENT_SKIPPED_BY_MESSAGE;
 		break;
 	}
 	return ev->commit ? NULL : "missing commit";

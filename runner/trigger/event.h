@@ -54,6 +54,7 @@ int event_source_parse(const char *name, enum event_source *source_r);
  * "skipped through commit message", "nothing to build for this action". Static. A person who asks for a build gets it
  * whatever the message says; a pull request's `message` is its title, which skips nothing. */
 const char *event_skip_reason(const struct event *ev);
+#define EVENT_SKIPPED_BY_MESSAGE "skipped through commit message"
 
 /* Does this commit message ask for no build? [skip ci], [ci skip], [ci:skip], and travis, travis ci, travis-ci,
  * travisci in the place of ci, in any case, anywhere in it. */
