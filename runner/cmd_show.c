@@ -11,16 +11,14 @@
 
 #include "lib/fs.h"
 #include "runner/cmd.h"
-#include "runner/home.h"
+#include "runner/place.h"
 #include "runner/report/report.h"
-#include "runner/store/store.h"
 
 enum { TICK_MS = 100, DEFAULT_COUNT = 10 };
 
 /* What these commands have in common: options, the store, the build that is meant. */
 struct show {
-	struct home home;
-	struct store *store;
+	struct place place;
 	const char *state, *repo, *commit;
 	int64_t repo_id, from_ms;
 	int build, timeout_s, follow, json;
@@ -28,8 +26,7 @@ struct show {
 
 static void show_release(struct show *s)
 {
-	store_close(&s->store);
-	home_release(&s->home);
+	place_release(&s->place);
 }
 #define _cleanup_show_ __attribute__((cleanup(show_release)))
 
@@ -73,13 +70,10 @@ static int show_options(struct show *s, int argc, char **argv)
 static int show_open(struct show *s, struct err *e)
 {
 	__attribute__((cleanup(repo_release))) struct repo repo = {0};
-	_cleanup_free_ char *db = NULL;
 
-	if (home_open(s->state, &s->home, e)) return -1;
-	db = home_db(&s->home);
-	if (store_open(db, &s->store, e)) return -1;
+	if (place_open(s->state, &s->place, e)) return -1;
 	if (!s->repo) return 0;
-	if (store_repo_find(s->store, s->repo, &repo, e)) return -1;
+	if (store_repo_find(s->place.store, s->repo, &repo, e)) return -1;
 	s->repo_id = repo.id;
 	return 0;
 }
@@ -90,7 +84,7 @@ static int find_build(struct show *s, struct build_row *b, struct err *e)
 	struct build_row *rows = NULL;
 	size_t n = 0, at;
 
-	if (store_build_list(s->store, s->repo_id, s->build || s->commit ? 10000 : 1, &rows, &n, e)) return -1;
+	if (store_build_list(s->place.store, s->repo_id, s->build || s->commit ? 10000 : 1, &rows, &n, e)) return -1;
 	for (at = 0; at < n; at++)
 		if ((!s->build || rows[at].number == s->build) &&
 		    (!s->commit || !strncmp(rows[at].commit, s->commit, strlen(s->commit))))
@@ -116,7 +110,7 @@ static int print_build(struct show *s, const struct build_row *b, struct err *e)
 	struct job_row *jobs = NULL;
 	size_t n = 0;
 
-	if (store_build_jobs(s->store, b->id, &jobs, &n, e)) return -1;
+	if (store_build_jobs(s->place.store, b->id, &jobs, &n, e)) return -1;
 	report_build_line(b, clock_unix_ms(), &text);
 	for (size_t i = 0; i < n; i++) report_job_line(b, &jobs[i], clock_unix_ms(), isatty(STDOUT_FILENO), &text);
 	put(&text);
@@ -129,7 +123,7 @@ static int add_json(struct show *s, const struct build_row *b, json_t *list, str
 	struct job_row *jobs = NULL;
 	size_t n = 0;
 
-	if (store_build_jobs(s->store, b->id, &jobs, &n, e)) return -1;
+	if (store_build_jobs(s->place.store, b->id, &jobs, &n, e)) return -1;
 	json_array_append_new(list, report_build_json(b, jobs, n));
 	job_rows_free(&jobs, n);
 	return 0;
@@ -145,7 +139,7 @@ int cmd_status(int argc, char **argv)
 	int failed = 0;
 
 	if (show_options(&s, argc, argv) || optind != argc) return cmd_usage(argv[0]);
-	if (show_open(&s, &e) || store_build_list(s.store, s.repo_id, DEFAULT_COUNT, &rows, &n, &e))
+	if (show_open(&s, &e) || store_build_list(s.place.store, s.repo_id, DEFAULT_COUNT, &rows, &n, &e))
 		return cmd_fail(argv[0], e.text);
 	for (size_t i = 0; i < n && !failed; i++)
 		failed = s.json ? add_json(&s, &rows[i], list, &e) : print_build(&s, &rows[i], &e);
@@ -225,7 +219,7 @@ static int follow_build(struct show *s, struct build_row *b, int64_t until_mono_
 		struct job_row *jobs = NULL;
 		size_t n = 0;
 
-		if (store_build_jobs(s->store, id, &jobs, &n, e)) return -1;
+		if (store_build_jobs(s->place.store, id, &jobs, &n, e)) return -1;
 		if (tty)
 			draw_block(b, jobs, n, &height, &text);
 		else
@@ -237,7 +231,7 @@ static int follow_build(struct show *s, struct build_row *b, int64_t until_mono_
 			return err_set(e, ERR_BUSY, "build %d is still %s", b->number, build_state_name(b->state));
 		poll(NULL, 0, TICK_MS);
 		build_row_release(b);
-		if (store_build_get(s->store, id, b, e)) return -1;
+		if (store_build_get(s->place.store, id, b, e)) return -1;
 	}
 }
 
@@ -287,13 +281,13 @@ static int copy_log(const char *path, int64_t *offset, struct err *e)
 
 static int show_log(struct show *s, int64_t job_id, struct err *e)
 {
-	_cleanup_free_ char *path = home_job(&s->home, job_id, "log");
+	_cleanup_free_ char *path = home_job(&s->place.home, job_id, "log");
 	int64_t offset = 0;
 
 	for (;;) {
 		__attribute__((cleanup(job_row_release))) struct job_row row = {0};
 
-		if (store_job_get(s->store, job_id, &row, e)) return -1;
+		if (store_job_get(s->place.store, job_id, &row, e)) return -1;
 		if (copy_log(path, &offset, e)) return -1;
 		if (!s->follow || job_state_is_final(row.state)) return 0;
 		poll(NULL, 0, TICK_MS);
@@ -312,7 +306,7 @@ static int find_job(struct show *s, const char *number, int64_t *id_r, struct er
 		return err_set(e, ERR_INPUT, "'%s' is not a job's number, like 3.1", number);
 	rc = find_build(s, &b, e);
 	if (rc < 0) return -1;
-	if (rc || store_build_jobs(s->store, b.id, &jobs, &n, e))
+	if (rc || store_build_jobs(s->place.store, b.id, &jobs, &n, e))
 		return err_set(e, ERR_MISSING, "there is no build %d", s->build);
 	*id_r = 0;
 	for (size_t i = 0; i < n; i++)
@@ -346,7 +340,7 @@ int cmd_timeline(int argc, char **argv)
 	if (show_options(&s, argc, argv) || optind != argc) return cmd_usage(argv[0]);
 	if (show_open(&s, &e) || (rc = find_build(&s, &b, &e)) < 0) return cmd_fail(argv[0], e.text);
 	if (rc) return cmd_fail(argv[0], "there is no such build");
-	if (store_build_jobs(s.store, b.id, &jobs, &n, &e)) return cmd_fail(argv[0], e.text);
+	if (store_build_jobs(s.place.store, b.id, &jobs, &n, &e)) return cmd_fail(argv[0], e.text);
 	report_timeline(&b, jobs, n, s.from_ms, &text);
 	put(&text);
 	job_rows_free(&jobs, n);
@@ -358,7 +352,7 @@ int cmd_timeline(int argc, char **argv)
 /* Tells the leader, if one lives: its pid is in the lock file that it holds. */
 static int tell_leader(struct show *s, int64_t job_id, struct err *e)
 {
-	_cleanup_free_ char *path = home_job(&s->home, job_id, "lock");
+	_cleanup_free_ char *path = home_job(&s->place.home, job_id, "lock");
 	_cleanup_buf_ struct buf text = BUF_INIT(64);
 	_cleanup_close_ int lock = -1;
 	pid_t pid;
@@ -379,8 +373,8 @@ int cmd_cancel(int argc, char **argv)
 
 	if (show_options(&s, argc, argv) || optind + 1 != argc) return cmd_usage(argv[0]);
 	if (show_open(&s, &e) || find_job(&s, argv[optind], &id, &e)) return cmd_fail(argv[0], e.text);
-	rc = store_job_cancel(s.store, id, "canceled", clock_unix_ms(), &e);
+	rc = store_job_cancel(s.place.store, id, "canceled", clock_unix_ms(), &e);
 	if (rc < 0 || (rc == 1 && tell_leader(&s, id, &e))) return cmd_fail(argv[0], e.text);
-	home_wake(&s.home);
+	home_wake(&s.place.home);
 	return 0;
 }

@@ -36,7 +36,6 @@ static const struct command commands[] = {
 	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
 	{"plan", cmd_plan, "[--json] [--event push|pull_request] [--branch NAME | --tag NAME] [FILE|-]",
 	 "list the jobs that a .ci.yml makes"},
-	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME", "build the head of a branch now"},
 	{"serve", cmd_serve, "[--state DIR] [--listen HOST:PORT] [--jobs N]", "accept events and run their builds"},
 	{"status", cmd_status, "[--state DIR] [--repo NAME] [--json]", "the newest builds and their jobs"},
 	{"watch", cmd_watch, "[--state DIR] [--repo NAME] [--build N | --commit ID] [--timeout SECONDS]",
@@ -49,11 +48,6 @@ static const struct command commands[] = {
 	{"job", cmd_job, NULL, NULL},
 	{"check", cmd_check, NULL, NULL},
 	{"sweep", cmd_sweep, NULL, NULL},
-	{"lint", cmd_lint, "[--keys] [FILE|-]",
-	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
-	{"plan", cmd_plan, "[--json] [--event push|pull_request] [--branch NAME | --tag NAME] [FILE|-]",
-	 "list the jobs that a .ci.yml makes"},
-	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME", "build the head of a branch now"},
 	{NULL, NULL, NULL, NULL},
 };
 
