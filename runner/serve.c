@@ -435,9 +435,10 @@ static void event_stored(void *arg)
 
 static int open_http(struct serve *s, const char *host, int port, struct err *e)
 {
-	_cleanup_free_ char *path = home_file(&s->home, "serve.addr"), *line = NULL;
+	_cleanup_free_ char *path = home_file(&s->home, "serve.addr"), *repos = home_file(&s->home, "repos");
+	_cleanup_free_ char *line = NULL;
 
-	if (api_open(s->loop, &s->home, s->store, host, port, event_stored, s, &s->api, e)) return -1;
+	if (api_open(s->loop, repos, s->store, host, port, event_stored, s, &s->api, e)) return -1;
 	line = xasprintf("http://%s\n", api_address(s->api));
 	printf("runner: listening on %s", line);
 	fflush(stdout);

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the variables are for those who source this
 # What the demo, the end-to-end tests and the bench share: a runner, a site repository, a deployment repository behind
 # a real sshd, all below one throwaway folder on loopback. Sourced by bash with `set -euo pipefail`; $BIN is the
 # folder of the programs. Everything started here is stopped by flow_end, by process id.
@@ -75,6 +75,7 @@ flow_port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # flow_allow_key FILE.pub: this key may push and fetch.
 flow_allow_key() {
+	# shellcheck disable=SC2016 # sshd's shell is to expand it
 	printf 'restrict,command="git-shell -c \\"$SSH_ORIGINAL_COMMAND\\"" %s\n' "$(cat "$1")" >>"$work/ssh/authorized_keys"
 }
 

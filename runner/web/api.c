@@ -14,7 +14,6 @@
 struct api {
 	struct http *http;
 	struct store *store;
-	const struct home *home;
 	char *repos_dir;
 	void (*stored)(void *arg);
 	void *stored_arg;
@@ -86,7 +85,7 @@ static int public_key(struct api *api, const char *name, char **text_r, struct e
 	unsigned char pub[SEAL_KEY_BYTES];
 
 	if (store_repo_find(api->store, name, &repo, e)) return -1;
-	path = home_repo(api->home, repo.id, "key");
+	path = xasprintf("%s/%lld/key", api->repos_dir, (long long)repo.id);
 	if (key_read(path, &key, e)) return -1;
 	key_public(&key, pub);
 	*text_r = key_public_text(pub);
@@ -117,14 +116,13 @@ static const struct http_route routes[] = {
 	{"GET", "/api/v1/repos/:owner/:name/key", get_key},
 };
 
-int api_open(struct loop *loop, const struct home *home, struct store *store, const char *host, int port,
+int api_open(struct loop *loop, const char *repos_dir, struct store *store, const char *host, int port,
 	     void (*stored)(void *arg), void *arg, struct api **api_r, struct err *e)
 {
 	struct api *a = xcalloc(1, sizeof(*a));
 
 	a->store = store;
-	a->home = home;
-	a->repos_dir = home_file(home, "repos");
+	a->repos_dir = xstrdup(repos_dir);
 	a->stored = stored;
 	a->stored_arg = arg;
 	if (http_start(loop, host, port, routes, ARRAY_LEN(routes), a, &a->http, e)) {

@@ -2,7 +2,6 @@
 #define RUNNER_WEB_API_H
 
 #include "lib/loop.h"
-#include "runner/home.h"
 #include "runner/store/store.h"
 
 /* The daemon's HTTP interface:
@@ -15,9 +14,10 @@ struct api;
 
 /* api_open - listen and serve from the loop.
  *  in   port    0: any free one
- *       home, store  borrowed, must outlive it
+ *       repos_dir  holds <id>/key and <id>/hook-secret; copied
+ *       store   borrowed, must outlive it
  *       stored  called after a new event was committed */
-int api_open(struct loop *loop, const struct home *home, struct store *store, const char *host, int port,
+int api_open(struct loop *loop, const char *repos_dir, struct store *store, const char *host, int port,
 	     void (*stored)(void *arg), void *arg, struct api **api_r, struct err *e) MUST_USE;
 const char *api_address(const struct api *a); /* "127.0.0.1:8700" */
 void api_close(struct api **a);
