@@ -20,6 +20,7 @@ struct db {
 	sqlite3_stmt *statements[MAX_STATEMENTS];
 	size_t nstatements;
 	int64_t waits_since_mono_ms;
+	int patience_ms;
 };
 
 /* SQLite's own waiting goes up to steps of 100 ms; a transaction here takes a sync, so look again soon. */
@@ -28,26 +29,28 @@ static int wait_for_lock(void *arg, int tries)
 	struct db *db = arg;
 
 	if (tries == 0) db->waits_since_mono_ms = clock_mono_ms();
-	if (clock_mono_ms() - db->waits_since_mono_ms > BUSY_MS) return 0;
+	if (clock_mono_ms() - db->waits_since_mono_ms > db->patience_ms) return 0;
 	usleep(tries < 20 ? 200 : 2000);
 	return 1;
 }
 
-static int no_room(int rc)
+/* SQLite keeps the errno of the last failed open or I/O call, long after it: it tells of this failure only where the
+ * failure is of that kind. */
+static int errno_of(struct db *db, int primary)
 {
-	return (rc & 0xff) == SQLITE_FULL;
+	if (primary == SQLITE_FULL) return ENOSPC;
+	return primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN ? sqlite3_system_errno(db->handle) : 0;
 }
 
 static int fail(struct db *db, int rc, const char *sql, struct err *e)
 {
-	int primary = rc & 0xff, system = sqlite3_system_errno(db->handle);
+	int primary = rc & 0xff, system = errno_of(db, primary);
 	const char *why = sqlite3_errmsg(db->handle);
 
 	if (primary == SQLITE_NOMEM) die("out of memory in SQLite");
 	if (primary == SQLITE_MISUSE || primary == SQLITE_RANGE) die("SQLite misused: '%s'", sql);
-	if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED)
+	if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED || primary == SQLITE_PROTOCOL)
 		return err_set(e, ERR_BUSY, "'%s' is locked by another process: %s [%s]", db->path, why, sql);
-	if (no_room(rc) && !system) system = ENOSPC;
 	err_set(e, ERR_SYS, "store '%s': %s%s%s [%s]", db->path, why, system ? ": " : "",
 		system ? strerror(system) : "", sql);
 	e->sys_errno = system;
@@ -105,6 +108,7 @@ int db_open(const char *path, struct db **db_r, struct err *e)
 	struct db *db = xcalloc(1, sizeof(*db));
 	char real[PATH_MAX];
 
+	db->patience_ms = BUSY_MS;
 	/* SQLite refuses links anywhere in the path; only the file itself must not be one. */
 	if (strrchr(path, '/')) {
 		_cleanup_free_ char *dir = xstrndup(path, (size_t)(strrchr(path, '/') - path) + 1);
@@ -123,6 +127,11 @@ int db_open(const char *path, struct db **db_r, struct err *e)
 	}
 	*db_r = db;
 	return 0;
+}
+
+void db_patience(struct db *db, int ms)
+{
+	db->patience_ms = ms;
 }
 
 void db_close(struct db **dbp)

@@ -40,6 +40,9 @@ struct db_args {
 int db_open(const char *path, struct db **db_r, struct err *e) MUST_USE;
 void db_close(struct db **db);
 
+/* How long a statement waits for another process's lock before it is ERR_BUSY; 15 s unless told. */
+void db_patience(struct db *db, int ms);
+
 /* A number that changes with every commit, ours or another process's. */
 int db_version(struct db *db, int64_t *version_r, struct err *e) MUST_USE;
 

@@ -1,6 +1,7 @@
 /* Opening the store, and its repositories. */
 #include "runner/store/store.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,11 @@ void store_close(struct store **sp)
 	if (!*sp) return;
 	db_close(&(*sp)->db);
 	free_p(sp);
+}
+
+int store_is_passing(const struct err *e)
+{
+	return e->kind == ERR_BUSY || (e->kind == ERR_SYS && (e->sys_errno == ENOSPC || e->sys_errno == EDQUOT));
 }
 
 int store_changes(struct store *s, int64_t *version_r, struct err *e)

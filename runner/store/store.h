@@ -17,6 +17,10 @@ struct store;
 int store_open(const char *path, struct store **s_r, struct err *e) MUST_USE;
 void store_close(struct store **s);
 
+/* store_is_passing - 1: what failed may work when it is tried again later: another process held the lock for too long
+ * (ERR_BUSY), or the disk is full (ERR_SYS with ENOSPC or EDQUOT). Nothing was changed by the call that failed. */
+int store_is_passing(const struct err *e);
+
 /* store_changes - a number that differs from the last one seen when any process changed the file. */
 int store_changes(struct store *s, int64_t *version_r, struct err *e) MUST_USE;
 

@@ -909,7 +909,7 @@ static void fill_disk(struct fixture *f)
 		snprintf(delivery, sizeof(delivery), "d%lld", (long long)stored);
 		if (store_event_add(s, &ev, 1, &id, &e)) break;
 	}
-	if (e.kind != ERR_SYS || e.sys_errno != ENOSPC || !strstr(e.text, "full")) _exit(2);
+	if (e.kind != ERR_SYS || e.sys_errno != ENOSPC || !strstr(e.text, "full") || !store_is_passing(&e)) _exit(2);
 	for (last = 0; !store_event_next_new(s, last, &r, &e); last = id) {
 		id = r.id;
 		stored--;
@@ -933,6 +933,44 @@ static void test_full_file_system(void **state)
 	assert_true(WIFEXITED(ws));
 	if (WEXITSTATUS(ws) == 77) skip();
 	assert_int_equal(WEXITSTATUS(ws), 0);
+}
+
+static void test_a_lock_held_for_too_long(void **state)
+{
+	struct fixture *f = *state;
+	struct db *db, *holder;
+	struct db_tx tx = DB_TX_INIT;
+
+	ok(db_open(f->path, &holder, &f->e));
+	ok(db_open(f->path, &db, &f->e));
+	db_patience(db, 1);
+	ok(db_begin(holder, &tx, &f->e));
+	fails(db_script(db, "UPDATE repos SET url = '/y'", &f->e), ERR_BUSY, "locked by another process");
+	assert_true(store_is_passing(&f->e));
+	db_rollback(&tx);
+	ok(db_script(db, "UPDATE repos SET url = '/y'", &f->e));
+	db_close(&holder);
+	db_close(&db);
+}
+
+/* What an earlier call left as errno is no word on this failure. */
+static void test_damage_is_not_passing(void **state)
+{
+	struct fixture *f = *state;
+	struct db *db;
+	int fd;
+
+	store_close(&f->s);
+	store_close(&f->other);
+	fd = open(f->path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, "no database at all", 18, 0), 18);
+	close(fd);
+	fails(db_open(f->path, &db, &f->e), ERR_SYS, "not a database");
+	assert_int_equal(f->e.sys_errno, 0);
+	assert_false(store_is_passing(&f->e));
+	err_set(&f->e, ERR_MISSING, "no event 7");
+	assert_false(store_is_passing(&f->e));
 }
 
 /* --- several processes --- */
@@ -1068,6 +1106,8 @@ int main(void)
 		with_store(test_other_files_are_refused),
 		with_store(test_full_disk_leaves_nothing_half_done),
 		with_store(test_full_file_system),
+		with_store(test_a_lock_held_for_too_long),
+		with_store(test_damage_is_not_passing),
 		with_store(test_a_job_is_claimed_once),
 		with_store(test_new_file_opened_by_many),
 	};
