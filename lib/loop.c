@@ -170,25 +170,38 @@ static void run_timers(struct loop *l)
 	}
 }
 
+int loop_signal_fd(const struct loop *l)
+{
+	return l->signal_fd;
+}
+
+static int turn(struct loop *l, int wait_ms, struct err *e)
+{
+	size_t n = l->nwatches;
+
+	l->polls = xrealloc(l->polls, (n + 1) * sizeof(*l->polls));
+	for (size_t i = 0; i < n; i++) l->polls[i] = (struct pollfd){l->watches[i].fd, l->watches[i].events, 0};
+	if (poll(l->polls, n, wait_ms) < 0) return errno == EINTR ? 0 : err_sys(e, "cannot poll");
+	run_timers(l);
+	for (size_t i = 0; i < n && !l->stopped; i++) {
+		struct watch *w = l->polls[i].revents ? find_watch(l, l->polls[i].fd) : NULL;
+
+		if (w) w->fn(w->fd, l->polls[i].revents, w->arg);
+	}
+	return 0;
+}
+
+int loop_turn(struct loop *l, struct err *e)
+{
+	l->stopped = 0;
+	return turn(l, 0, e);
+}
+
 int loop_run(struct loop *l, struct err *e)
 {
 	l->stopped = 0;
-	while (!l->stopped) {
-		size_t n = l->nwatches;
-
-		l->polls = xrealloc(l->polls, (n + 1) * sizeof(*l->polls));
-		for (size_t i = 0; i < n; i++) l->polls[i] = (struct pollfd){l->watches[i].fd, l->watches[i].events, 0};
-		if (poll(l->polls, n, until_first_timer(l)) < 0) {
-			if (errno == EINTR) continue;
-			return err_sys(e, "cannot poll");
-		}
-		run_timers(l);
-		for (size_t i = 0; i < n && !l->stopped; i++) {
-			struct watch *w = l->polls[i].revents ? find_watch(l, l->polls[i].fd) : NULL;
-
-			if (w) w->fn(w->fd, l->polls[i].revents, w->arg);
-		}
-	}
+	while (!l->stopped)
+		if (turn(l, until_first_timer(l), e)) return -1;
 	return 0;
 }
 

@@ -29,6 +29,11 @@ void loop_timer_cancel(struct loop *l, uint64_t id);
 /* loop_signal - block sig and deliver it in the loop instead. Call before other threads start. */
 int loop_signal(struct loop *l, int sig, loop_signal_fn *fn, void *arg, struct err *e) MUST_USE;
 
+/* Readable while a signal of loop_signal() waits: for one who must block elsewhere for a moment. -1: none. */
+int loop_signal_fd(const struct loop *l);
+
+/* loop_turn - what is pending now is handled, nothing is waited for. */
+int loop_turn(struct loop *l, struct err *e) MUST_USE;
 /* loop_run - until loop_stop(). err ERR_SYS when poll itself fails */
 int loop_run(struct loop *l, struct err *e) MUST_USE;
 void loop_stop(struct loop *l);

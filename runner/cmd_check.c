@@ -1,5 +1,5 @@
 /* `runner check STATE ID FILE` (internal): the boot proof of a job's files, in a process of its own that holds no key.
- * `runner sweep STATE ID` (internal): removes what the box of a killed leader left on the disk. */
+ * `runner sweep STATE [ID]` (internal): removes what the boxes of killed leaders left on the disk. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,21 +83,33 @@ int cmd_check(int argc, char **argv)
 	return 0;
 }
 
-/* Every job's leader "lives" but that of the one to sweep. */
-static int is_another(const char *name, void *arg)
+struct sweep {
+	const struct home *home;
+	const char *only; /* this job; NULL: all */
+};
+
+/* A leader that lives holds its job's lock. */
+static int is_not_to_be_swept(const char *name, void *arg)
 {
-	return strcmp(name, arg) != 0;
+	const struct sweep *s = arg;
+	_cleanup_free_ char *path = home_job(s->home, strtoll(name, NULL, 10), "lock");
+	_cleanup_close_ int lock = -1;
+	struct err e;
+
+	if (s->only && strcmp(name, s->only) != 0) return 1;
+	return fs_exists(path) && fs_lock(path, 0, &lock, &e);
 }
 
 int cmd_sweep(int argc, char **argv)
 {
 	__attribute__((cleanup(home_release))) struct home h = {0};
+	struct sweep s = {&h, argc == 3 ? argv[2] : NULL};
 	_cleanup_free_ char *jobs = NULL;
 	struct err e;
 
-	if (argc != 3) return cmd_usage(argv[0]);
+	if (argc != 2 && argc != 3) return cmd_usage(argv[0]);
 	if (home_open(argv[1], &h, &e)) return cmd_fail(argv[0], e.text);
 	jobs = home_file(&h, "jobs");
-	sandbox_sweep(jobs, "box", is_another, argv[2]);
+	sandbox_sweep(jobs, "box", is_not_to_be_swept, &s);
 	return 0;
 }

@@ -360,7 +360,7 @@ static int tell_leader(struct show *s, int64_t job_id, struct err *e)
 	if (!fs_lock(path, 0, &lock, e)) return 0; /* it is gone; the daemon settles the row */
 	if (e->kind != ERR_BUSY || fs_read_file(path, &text, e)) return -1;
 	pid = (pid_t)strtol(buf_str(&text), NULL, 10);
-	if (pid <= 1) return err_set(e, ERR_BUSY, "the job is just being started; try again");
+	if (pid <= 1) return 0; /* it is just being started, and will see the wish in its row */
 	return kill(pid, SIGTERM) && errno != ESRCH ? err_sys(e, "cannot signal process %d", (int)pid) : 0;
 }
 

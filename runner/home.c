@@ -1,10 +1,12 @@
 /* Where things are on this box. */
 #include "runner/home.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -88,4 +90,25 @@ void home_wake(const struct home *h)
 	if (fd < 0 || strlen(path) >= sizeof(to.sun_path)) return;
 	memcpy(to.sun_path, path, strlen(path) + 1);
 	(void)!sendto(fd, "!", 1, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+}
+
+enum { RESERVE_BYTES = 16 << 20 };
+
+void home_keep_reserve(const struct home *h)
+{
+	_cleanup_free_ char *path = home_file(h, "reserve");
+	_cleanup_close_ int fd = -1;
+	struct statvfs v;
+
+	if (fs_exists(path)) return;
+	if (statvfs(h->state, &v) || (uint64_t)v.f_bavail * v.f_frsize < 4 * (uint64_t)RESERVE_BYTES) return;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd >= 0 && posix_fallocate(fd, 0, RESERVE_BYTES)) unlink(path);
+}
+
+void home_use_reserve(const struct home *h)
+{
+	_cleanup_free_ char *path = home_file(h, "reserve");
+
+	unlink(path);
 }

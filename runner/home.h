@@ -9,7 +9,7 @@
  * /var/lib/slipway for root, ~/.local/share/slipway for others; the cache (images) is $SLIPWAY_CACHE, else
  * /var/cache/slipway or ~/.cache/slipway. All returned strings are the caller's.
  *
- *   slipway.db  serve.lock  serve.addr  wake  hook-token
+ *   slipway.db  serve.lock  serve.addr  wake  reserve
  *   repos/<id>/{mirror.git,key,hook-secret}
  *   jobs/<id>/{lock,log,log.idx,out/,box/}
  *   publish/     clones of deployment repositories, known_hosts
@@ -27,6 +27,11 @@ char *home_db(const struct home *h);
 char *home_repo(const struct home *h, int64_t repo_id, const char *name); /* name NULL: the folder */
 char *home_job(const struct home *h, int64_t job_id, const char *name);
 char *home_file(const struct home *h, const char *name);
+
+/* The reserve: a file that keeps some megabytes free for the journal and for deleting on a full disk. home_keep_reserve
+ * makes it where it is not there and there is room; home_use_reserve gives it up. Neither fails. */
+void home_keep_reserve(const struct home *h);
+void home_use_reserve(const struct home *h);
 
 /* home_wake - poke the daemon, if one runs: there is something new in the store. Never fails: the daemon also looks
  * by itself. */

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "lib/fs.h"
@@ -24,6 +26,8 @@
 enum {
 	LOG_MAX_BYTES = 256 << 20,
 	STOP_GRACE_MS = 5000,
+	MOST_PIDS = 4096,
+	STORE_RETRY_MS = 1000,
 	EOF_GRACE_MS = 3000, /* the container has ended; who still holds its output gets this long */
 };
 
@@ -102,9 +106,15 @@ static void end_by_limit(struct job *j, const char *over)
 	sandbox_stop(j->box);
 }
 
-static void on_timeout(void *arg)
+static const char too_long[] = "it ran longer than its time limit";
+
+static void on_timeout(int fd, short revents, void *arg)
 {
-	end_by_limit(arg, "it ran longer than its time limit");
+	struct job *j = arg;
+
+	(void)revents;
+	loop_fd_remove(j->loop, fd);
+	end_by_limit(j, too_long);
 }
 
 static void on_silence(void *arg)
@@ -148,10 +158,10 @@ static int run_script(struct job *j, struct script_run *r, struct err *e)
 	r->open = 2;
 	loop_fd(j->loop, r->out, POLLIN, on_script_output, r);
 	loop_fd(j->loop, sandbox_fd(j->box), POLLIN, on_script_end, r);
-	j->timeout_timer = loop_timer(j->loop, j->spec.timeout_ms, on_timeout, j);
+	loop_fd(j->loop, j->clock_fd, POLLIN, on_timeout, j);
 	j->silence_timer = loop_timer(j->loop, j->spec.silence_ms, on_silence, j);
 	if (loop_run(j->loop, e)) return -1;
-	loop_timer_cancel(j->loop, j->timeout_timer);
+	loop_fd_remove(j->loop, j->clock_fd);
 	loop_timer_cancel(j->loop, j->silence_timer);
 	if (!r->failure.kind) return 0;
 	*e = r->failure;
@@ -159,6 +169,37 @@ static int run_script(struct job *j, struct script_run *r, struct err *e)
 }
 
 /* --- the steps --- */
+
+/* The time limit counts from here, and with the signals it reaches us also while we wait for the box. */
+static int start_clock(struct job *j, struct err *e)
+{
+	struct itimerspec over = {
+		.it_value = {.tv_sec = j->spec.timeout_ms / 1000, .tv_nsec = j->spec.timeout_ms % 1000 * 1000000}};
+	int fds[2] = {timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), loop_signal_fd(j->loop)};
+
+	j->clock_fd = fds[0];
+	j->abort_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (j->clock_fd < 0 || j->abort_fd < 0 || timerfd_settime(j->clock_fd, 0, &over, NULL))
+		return err_sys(e, "cannot set the job's clock");
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		struct epoll_event ev = {.events = EPOLLIN, .data = {.fd = fds[i]}};
+
+		if (epoll_ctl(j->abort_fd, EPOLL_CTL_ADD, fds[i], &ev))
+			return err_sys(e, "cannot watch the job's clock");
+	}
+	return 0;
+}
+
+/* Without a word in `.ci.yml` a job gets half of this box's memory, and never more than three quarters of it. */
+static int64_t memory_limit(const struct job *j)
+{
+	int64_t all = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+	const char *set = getenv("SLIPWAY_JOB_MEMORY_MB");
+	int64_t most = set && strtoll(set, NULL, 10) > 0 ? strtoll(set, NULL, 10) << 20 : all / 4 * 3;
+	int64_t wanted = j->spec.limits.memory_bytes ? j->spec.limits.memory_bytes : all / 2;
+
+	return wanted < most ? wanted : most;
+}
 
 static int make_box(struct job *j, struct err *e)
 {
@@ -168,10 +209,11 @@ static int make_box(struct job *j, struct err *e)
 	struct sandbox_opts o = {.id = id,
 				 .dir = dir,
 				 .layers = (const char *const *)vec_argv(&j->image.layers),
-				 .limits = {.memory_bytes = j->spec.limits.memory_bytes,
+				 .abort_fd = j->abort_fd,
+				 .limits = {.memory_bytes = memory_limit(j),
 					    .disk_bytes = j->spec.limits.disk_bytes,
 					    .cpus_milli = j->spec.limits.cpus_milli,
-					    .pids = j->spec.limits.pids ? j->spec.limits.pids : 4096},
+					    .pids = j->spec.limits.pids ? j->spec.limits.pids : MOST_PIDS},
 				 .network = j->spec.network != NETWORK_OFF};
 
 	if (fs_mkdirs(dir, 0700, e) || sandbox_open(&o, &j->box, &notes, e)) return -1;
@@ -216,7 +258,7 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	if (store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e)) return -1;
 	log_line(j->log, "slipway: image %s (%s)%s", spec->image, j->image.digest,
 		 j->image.emulated ? ", emulated by qemu-user" : "");
-	if (make_box(j, e)) return -1;
+	if (start_clock(j, e) || make_box(j, e)) return -1;
 	job_says(j, "script");
 	if (run_script(j, &r, e)) return -1;
 	judge(j, &r, end, reason_r);
@@ -228,13 +270,20 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 
 /* --- the leader --- */
 
+/* A cancel stands in the row before its signal is sent. Without one it is the box that stops (a shutdown, say): the
+ * job has no result then, and the daemon has it run again. */
 static void on_term(int sig, void *arg)
 {
+	__attribute__((cleanup(job_row_release))) struct job_row now = {0};
 	struct job *j = arg;
+	struct err e;
 
 	(void)sig;
-	if (j->publishing) return;
-	j->canceled = 1;
+	if (j->publishing) return; /* not stopped half way */
+	if (!store_job_get(j->store, j->row.id, &now, &e) && now.cancel_reason)
+		j->canceled = 1;
+	else
+		j->abandoned = 1;
 	if (j->child > 0) kill(-j->child, SIGKILL);
 	if (j->box) sandbox_stop(j->box);
 }
@@ -257,9 +306,9 @@ static int open_log(struct job *j, struct err *e)
 {
 	_cleanup_free_ char *log = xasprintf("%s/log", j->dir);
 	_cleanup_free_ char *old = xasprintf("%s/log.%d", j->dir, j->row.attempt - 1);
-	struct mask *mask = mask_new();
+	struct mask *mask;
 
-	for (size_t i = 0; i < j->nsecrets; i++) mask_add(mask, j->secrets[i].value.data, j->secrets[i].value.len);
+	if (job_mask(j, &mask, e)) return -1;
 	if (j->row.attempt > 1 && fs_exists(log) && rename(log, old)) {
 		mask_free(&mask);
 		return err_sys(e, "cannot keep '%s'", log);
@@ -268,6 +317,25 @@ static int open_log(struct job *j, struct err *e)
 	log_line(j->log, "slipway: %s build %d job %d.%d (%s), commit %s, attempt %d", j->repo.name, j->build.number,
 		 j->build.number, j->row.number, j->row.name, j->build.commit, j->row.attempt);
 	return 0;
+}
+
+static int clock_is_over(const struct job *j)
+{
+	struct pollfd pf = {j->clock_fd, POLLIN, 0};
+
+	return j->clock_fd > 0 && poll(&pf, 1, 0) == 1;
+}
+
+int job_wait_for_store(struct job *j, const struct err *e)
+{
+	struct pollfd pf = {loop_signal_fd(j->loop), POLLIN, 0};
+
+	struct err late;
+
+	if (!store_is_passing(e)) return -1;
+	home_use_reserve(&j->home);
+	if (poll(&pf, 1, STORE_RETRY_MS) == 1 && loop_turn(j->loop, &late)) return -1;
+	return j->abandoned && !j->publishing ? -1 : 0;
 }
 
 /* Everything up to the final row. A failure of ours (not of the script) makes the job errored, with the reason in
@@ -281,12 +349,17 @@ static int lead(struct job *j, struct err *e)
 	int no_secrets = job_open_secrets(j, &why);
 
 	if (open_log(j, e)) return -1;
-	if (no_secrets || run_job(j, &end, &reason, &why)) {
+	if (no_secrets || j->canceled || run_job(j, &end, &reason, &why)) {
+		if (loop_turn(j->loop, e)) return -1; /* a signal may wait that made it fail */
 		end.state = j->canceled ? JOB_CANCELED : JOB_ERRORED;
 		free_p(&reason);
-		reason = xstrdup(j->canceled ? "canceled" : why.text);
+		reason = xstrdup(j->canceled ? "canceled" : clock_is_over(j) ? too_long : why.text);
 	}
 	sandbox_close(&j->box);
+	if (j->abandoned) {
+		log_line(j->log, "\nslipway: this box stops; the job will be run again");
+		return err_set(e, ERR_BUSY, "stopped by a signal");
+	}
 	if (reason) log_line(j->log, "\nslipway: %s: %s", job_state_name(end.state), reason);
 	if (log_close(&j->log, &end.log_bytes, hash, &why)) {
 		end.state = JOB_ERRORED;
@@ -295,7 +368,9 @@ static int lead(struct job *j, struct err *e)
 	}
 	end.reason = reason;
 	end.log_hash = *hash ? hash : NULL;
-	return store_job_finish(j->store, j->row.id, j->row.attempt, &end, clock_unix_ms(), e);
+	while (store_job_finish(j->store, j->row.id, j->row.attempt, &end, clock_unix_ms(), e))
+		if (job_wait_for_store(j, e)) return -1;
+	return 0;
 }
 
 static void release(struct job *j)
@@ -317,6 +392,8 @@ static void release(struct job *j)
 	job_row_release(&j->row);
 	store_close(&j->store);
 	loop_free(&j->loop);
+	if (j->clock_fd > 0) close(j->clock_fd);
+	if (j->abort_fd > 0) close(j->abort_fd);
 	free_p(&j->dir);
 	free_p(&j->mirror);
 	home_release(&j->home);
@@ -347,6 +424,7 @@ int cmd_job(int argc, char **argv)
 	if (store_open(db, &j.store, &e) || store_job_get(j.store, id, &j.row, &e)) return cmd_fail(argv[0], e.text);
 	if (j.row.state != JOB_RUNNING || j.row.attempt != attempt)
 		return cmd_fail(argv[0], "the job is not this leader's any more");
+	j.canceled = !!j.row.cancel_reason; /* asked for before our pid could be read */
 	if (load(&j, &e) || lead(&j, &e)) return cmd_fail(argv[0], e.text);
 	home_wake(&j.home);
 	return 0;

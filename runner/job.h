@@ -34,7 +34,8 @@ struct job {
 	struct vec out_files;  /* what is to be published, relative to <dir>/out */
 	struct vec boot_files; /* what the boot proof boots is the first of these; relative to <dir>/out too */
 	struct sandbox *box;
-	int canceled;   /* SIGTERM came */
+	int canceled;   /* somebody asked for it: the row says so */
+	int abandoned;  /* SIGTERM came and nobody had asked: this box stops; the job is to be run again */
 	int publishing; /* from here on it is not stopped half way */
 
 	/* the step under way: exactly one of box run and child */
@@ -42,7 +43,9 @@ struct job {
 	int wrote_first_byte;
 	int64_t last_output_mono_ms;
 	const char *over; /* why a time limit ended the script, NULL: none did */
-	uint64_t timeout_timer, silence_timer;
+	uint64_t silence_timer;
+	int clock_fd;         /* timerfd: readable when the job's time is over */
+	int abort_fd;         /* epoll: readable when a signal waits or the time is over */
 	struct err log_error; /* kind ERR_NONE: the log is whole so far */
 };
 
@@ -71,7 +74,14 @@ int job_collect(struct job *j, struct err *e) MUST_USE;
 int job_check(struct job *j, struct err *e) MUST_USE;
 int job_publish(struct job *j, struct err *e) MUST_USE;
 
-/* What the job is doing now, for people who watch. */
+/* A masker that knows every secret the script is given. err ERR_INPUT a secret is too large to be looked for */
+int job_mask(const struct job *j, struct mask **m_r, struct err *e) MUST_USE;
+
+/* job_wait_for_store - a write failed with *e: 0 after a while if it is worth trying again (the disk is full, the file
+ * busy), -1 if not. A result is never dropped for want of space. */
+int job_wait_for_store(struct job *j, const struct err *e) MUST_USE;
+
+/* What the job is doing now, for people who watch; masked by the caller. */
 void job_says(struct job *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -53,6 +53,21 @@ void job_secrets_release(struct job *j)
 	j->nsecrets = 0;
 }
 
+int job_mask(const struct job *j, struct mask **m_r, struct err *e)
+{
+	struct mask *m = mask_new();
+
+	for (size_t i = 0; i < j->nsecrets; i++) {
+		const struct job_secret *s = &j->secrets[i];
+
+		if (!mask_add(m, s->value.data, s->value.len) || s->value.len < 4) continue;
+		mask_free(&m);
+		return err_set(e, ERR_INPUT, "the secret '%s' is too large to be masked in logs", s->name);
+	}
+	*m_r = m;
+	return 0;
+}
+
 void job_exports(const struct job *j, struct vec *x)
 {
 	const struct event *ev = &j->event.ev;

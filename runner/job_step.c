@@ -20,6 +20,7 @@
 enum {
 	RESULT_FD = 3,
 	SAY_EVERY_MS = 200, /* each is a synced row; a console can be fast */
+	EOF_GRACE_MS = 3000,
 };
 
 void job_says(struct job *j, const char *fmt, ...)
@@ -42,8 +43,11 @@ struct step {
 	int open;              /* how many of the three are still to end */
 	struct buf line, last; /* what it is just saying, and the last whole line */
 	int64_t said_mono_ms;
+	struct mask *mask; /* what people and rows get to see went through it */
+	struct buf masked;
 	struct buf *result_buf;
 	struct child_status status;
+	uint64_t grace;
 };
 
 static void one_less(struct step *s, int *fd)
@@ -88,7 +92,9 @@ static void on_output(int fd, short revents, void *arg)
 		one_less(s, &s->out);
 		return;
 	}
-	note_lines(s, chunk, (size_t)n);
+	mask_feed(s->mask, chunk, (size_t)n, &s->masked);
+	note_lines(s, buf_str(&s->masked), s->masked.len);
+	buf_clear(&s->masked);
 	if (log_write(s->job->log, chunk, (size_t)n, &e)) s->job->log_error = e;
 }
 
@@ -106,6 +112,16 @@ static void on_result(int fd, short revents, void *arg)
 		buf_add(s->result_buf, chunk, (size_t)n);
 }
 
+/* Whoever still holds the output after the end has left the session; it is not waited for. */
+static void on_grace_over(void *arg)
+{
+	struct step *s = arg;
+
+	s->grace = 0;
+	if (s->out >= 0) one_less(s, &s->out);
+	if (s->result >= 0) one_less(s, &s->result);
+}
+
 static void on_end(int fd, short revents, void *arg)
 {
 	struct step *s = arg;
@@ -113,9 +129,10 @@ static void on_end(int fd, short revents, void *arg)
 
 	(void)fd;
 	(void)revents;
+	kill(-s->job->child, SIGKILL); /* what it left in its session; before it is reaped, while the id is its own */
 	if (waitpid(s->job->child, &ws, 0) == s->job->child) s->status = child_decode(ws);
-	kill(-s->job->child, SIGKILL); /* what it left in its session */
 	s->job->child = 0;
+	s->grace = loop_timer(s->job->loop, EOF_GRACE_MS, on_grace_over, s);
 	one_less(s, &s->pidfd);
 }
 
@@ -126,6 +143,9 @@ static void step_release(struct step *s)
 	close_p(&s->pidfd);
 	buf_release(&s->line);
 	buf_release(&s->last);
+	buf_release(&s->masked);
+	mask_free(&s->mask);
+	loop_timer_cancel(s->job->loop, s->grace);
 }
 
 int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e)
@@ -138,6 +158,7 @@ int job_step(struct job *j, const char *what, const char *const *argv, struct bu
 								.open = 3,
 								.line = BUF_INIT(300),
 								.last = BUF_INIT(300),
+								.masked = BUF_INIT(1 << 20),
 								.result_buf = result_r,
 								.status = {CHILD_LOST, 0}};
 	_cleanup_close_ int their_out = -1, their_result = -1;
@@ -145,7 +166,8 @@ int job_step(struct job *j, const char *what, const char *const *argv, struct bu
 	struct child_opts o = {.argv = argv, .setsid = 1, .die_with_parent = 1, .fds = pass, .nfds = 1};
 	int p[2], q[2];
 
-	if (j->canceled) return err_set(e, ERR_BUSY, "canceled");
+	if (j->canceled || j->abandoned) return err_set(e, ERR_BUSY, "stopped");
+	if (job_mask(j, &s.mask, e)) return -1;
 	if (pipe2(p, O_CLOEXEC) || pipe2(q, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
 	s.out = p[0];
 	s.result = q[0];
@@ -160,7 +182,9 @@ int job_step(struct job *j, const char *what, const char *const *argv, struct bu
 	loop_fd(j->loop, s.result, POLLIN, on_result, &s);
 	loop_fd(j->loop, s.pidfd, POLLIN, on_end, &s);
 	if (loop_run(j->loop, e)) return -1;
-	if (j->canceled) return err_set(e, ERR_BUSY, "canceled");
+	mask_end(s.mask, &s.masked);
+	note_lines(&s, buf_str(&s.masked), s.masked.len);
+	if (j->canceled || j->abandoned) return err_set(e, ERR_BUSY, "stopped");
 	if (child_ok(s.status)) return 0;
 	return err_set(e, ERR_REMOTE, "%s %s%s%s", what, child_status_str(s.status), s.last.len ? ": " : "",
 		       buf_str(&s.last));
@@ -342,7 +366,8 @@ int job_publish(struct job *j, struct err *e)
 	const char *commit;
 
 	if (!j->spec.publish.repo) return 0;
-	if (store_job_publishing(j->store, j->row.id, j->row.attempt, e)) return -1;
+	while (store_job_publishing(j->store, j->row.id, j->row.attempt, e))
+		if (job_wait_for_store(j, e)) return -1;
 	j->publishing = 1;
 	job_says(j, "publish: to %s", j->spec.publish.repo);
 	log_line(j->log, "slipway: publishing to %s, %s/%s", j->spec.publish.repo, j->spec.publish.path,
@@ -357,5 +382,7 @@ int job_publish(struct job *j, struct err *e)
 	    json_parse("the publisher's answer", buf_str(&answer), answer.len, &result, e) ||
 	    json_need_string(result, "commit", &commit, e))
 		return -1;
-	return store_job_published(j->store, j->row.id, j->row.attempt, commit, clock_unix_ms(), e);
+	while (store_job_published(j->store, j->row.id, j->row.attempt, commit, clock_unix_ms(), e))
+		if (job_wait_for_store(j, e)) return -1;
+	return 0;
 }

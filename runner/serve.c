@@ -28,7 +28,6 @@
 #include "runner/cmd.h"
 #include "runner/home.h"
 #include "runner/leader.h"
-#include "runner/sandbox/sandbox.h"
 #include "runner/store/store.h"
 #include "runner/web/api.h"
 
@@ -66,7 +65,8 @@ struct serve {
 	struct preparer preparing[MOST_PREPARING]; /* event_id 0: free */
 	int wake_fd, lock_fd;
 	int most_jobs;
-	int64_t seen_version;
+	pid_t sweeper; /* what dead leaders left is being removed: no job starts before that has ended. 0: none */
+	int sweeper_fd;
 	int64_t retry_after; /* mono ms: a preparer failed, events wait until then */
 	int broken;          /* the store failed: stop and say so */
 	struct err why;
@@ -85,13 +85,19 @@ static void say(const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
-/* A store that cannot be written is the end of this process: whoever supervises it starts it again, and nothing
- * was promised that is not on disk. */
-static void give_up(struct serve *s, const struct err *e)
+/* A store that cannot be used is the end of this process: whoever supervises it starts it again, and nothing was
+ * promised that is not on disk. What passes (a full disk, a busy file) is waited for: 1. */
+static int give_up(struct serve *s, const struct err *e)
 {
+	if (store_is_passing(e)) {
+		say("store: %s; trying again", e->text);
+		home_use_reserve(&s->home);
+		return 1;
+	}
 	s->broken = 1;
 	s->why = *e;
 	loop_stop(s->loop);
+	return 0;
 }
 
 /* --- leaders --- */
@@ -128,10 +134,6 @@ static int start_sweeper(struct leader *l, struct err *e)
 	struct child_opts o = {.argv = (const char *const[]){child_self(), "sweep", s->home.state, id, NULL},
 			       .die_with_parent = 1};
 
-	if (l->pidfd >= 0) {
-		loop_fd_remove(s->loop, l->pidfd);
-		close_p(&l->pidfd);
-	}
 	if (child_start(&o, &l->pid, &l->pidfd, e)) return -1;
 	l->ours = 1;
 	watch_leader(l);
@@ -139,16 +141,21 @@ static int start_sweeper(struct leader *l, struct err *e)
 }
 
 /* The job is queued again or, after too many attempts, errored. */
-static void give_back(struct leader *l)
+static void give_back(void *arg)
 {
+	struct leader *l = arg;
 	struct serve *s = l->serve;
 	_cleanup_free_ char *why = xasprintf("its leader ended without a result (%s)", l->lost);
 	struct err e;
 
+	if (store_job_lost(s->store, l->job_id, l->attempt, why, clock_unix_ms(), &e) && e.kind != ERR_DENIED &&
+	    give_up(s, &e)) {
+		loop_timer(s->loop, BACKSTOP_MS, give_back, l);
+		return;
+	}
 	say("job %lld: %s", (long long)l->job_id, why);
-	if (store_job_lost(s->store, l->job_id, l->attempt, why, clock_unix_ms(), &e) && e.kind != ERR_DENIED)
-		give_up(s, &e);
 	forget_leader(s, l);
+	look(s);
 }
 
 /* Its process is gone. A leader writes the result before it ends; without one, the job is lost. */
@@ -159,8 +166,11 @@ static void settle(struct leader *l, const char *how)
 	struct err e;
 
 	if (store_job_get(s->store, l->job_id, &row, &e)) {
-		give_up(s, &e);
-		forget_leader(s, l);
+		snprintf(l->lost, sizeof(l->lost), "%s", how);
+		if (give_up(s, &e))
+			loop_timer(s->loop, BACKSTOP_MS, give_back, l);
+		else
+			forget_leader(s, l);
 		return;
 	}
 	if (job_state_is_final(row.state) || row.state == JOB_QUEUED || row.attempt != l->attempt) {
@@ -183,11 +193,15 @@ static void leader_ended(int fd, short revents, void *arg)
 	(void)fd;
 	(void)revents;
 	if (l->ours && waitpid(l->pid, &ws, 0) == l->pid) st = child_decode(ws);
-	if (*l->lost)
-		give_back(l);
-	else
+	loop_fd_remove(s->loop, l->pidfd);
+	close_p(&l->pidfd);
+	if (!*l->lost) {
 		settle(l, child_status_str(st));
-	look(s);
+		look(s);
+		return;
+	}
+	if (!child_ok(st)) say("job %lld: sweeping its box %s", (long long)l->job_id, child_status_str(st));
+	give_back(l);
 }
 
 static struct leader *add_leader(struct serve *s, int64_t job_id, int attempt)
@@ -239,12 +253,21 @@ static int start_leader(struct serve *s, const struct job_row *row, struct err *
 	return 0;
 }
 
+/* A job that was claimed and could not be started. */
+static void give_back_later(struct serve *s, const struct job_row *row, const char *why)
+{
+	struct leader *l = add_leader(s, row->id, row->attempt);
+
+	snprintf(l->lost, sizeof(l->lost), "it was never started: %s", why);
+	loop_timer(s->loop, BACKSTOP_MS, give_back, l);
+}
+
 /* Starts leaders until the box is full or the queue empty. */
 static void start_jobs(struct serve *s)
 {
 	struct err e;
 
-	while (!s->broken && count_leaders(s) < s->most_jobs) {
+	while (!s->broken && !s->sweeper && count_leaders(s) < s->most_jobs) {
 		__attribute__((cleanup(job_row_release))) struct job_row row = {0};
 		int rc = store_job_claim(s->store, clock_unix_ms(), &row, &e);
 
@@ -254,7 +277,7 @@ static void start_jobs(struct serve *s)
 			_cleanup_free_ char *why = xstrdup(e.text);
 
 			say("job %lld: %s", (long long)row.id, why);
-			if (store_job_lost(s->store, row.id, row.attempt, why, clock_unix_ms(), &e)) give_up(s, &e);
+			give_back_later(s, &row, why);
 			return; /* looked at again by the backstop, not in a tight loop */
 		}
 	}
@@ -277,7 +300,12 @@ static void adopt(struct leader *l)
 		settle(l, "it was gone when the daemon started");
 		return;
 	}
-	pid = e.kind == ERR_BUSY && !fs_read_file(path, &text, &e) ? (pid_t)strtol(buf_str(&text), NULL, 10) : 0;
+	if (e.kind != ERR_BUSY) {
+		err_wrap(&e, "job %lld", (long long)l->job_id);
+		give_up(s, &e);
+		return;
+	}
+	pid = !fs_read_file(path, &text, &e) ? (pid_t)strtol(buf_str(&text), NULL, 10) : 0;
 	if (pid > 0) pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0 || !fs_lock(path, 0, &lock, &e)) {
 		loop_timer(s->loop, ADOPT_RETRY_MS, retry_adoption, l);
@@ -390,6 +418,7 @@ static void backstop(void *arg)
 {
 	struct serve *s = arg;
 
+	home_keep_reserve(&s->home);
 	look(s);
 	loop_timer(s->loop, BACKSTOP_MS, backstop, s);
 }
@@ -445,21 +474,34 @@ static int open_http(struct serve *s, const char *host, int port, struct err *e)
 	return fs_write_file(path, line, strlen(line), 0600, e);
 }
 
-/* The folder of a job whose leader lives is left alone. */
-static int has_leader(const char *name, void *arg)
+static void sweeper_ended(int fd, short revents, void *arg)
 {
 	struct serve *s = arg;
-	long long job = strtoll(name, NULL, 10);
+	int ws;
 
-	for (const struct leader *l = s->leaders; l; l = l->next)
-		if (l->job_id == job) return 1;
+	(void)revents;
+	loop_fd_remove(s->loop, fd);
+	close_p(&s->sweeper_fd);
+	if (waitpid(s->sweeper, &ws, 0) != s->sweeper || !child_ok(child_decode(ws)))
+		say("what dead leaders left could not all be removed");
+	s->sweeper = 0;
+	look(s);
+}
+
+/* What leaders that died with a former daemon, or with the box, left on the disk. Those that live hold their locks. */
+static int start_sweep(struct serve *s, struct err *e)
+{
+	struct child_opts o = {.argv = (const char *const[]){child_self(), "sweep", s->home.state, NULL},
+			       .die_with_parent = 1};
+
+	if (child_start(&o, &s->sweeper, &s->sweeper_fd, e)) return -1;
+	loop_fd(s->loop, s->sweeper_fd, POLLIN, sweeper_ended, s);
 	return 0;
 }
 
 static int start(struct serve *s, const char *host, int port, struct err *e)
 {
 	_cleanup_free_ char *db = home_db(&s->home), *lock = home_file(&s->home, "serve.lock");
-	_cleanup_free_ char *jobs = home_file(&s->home, "jobs");
 
 	if (fs_lock(lock, 0, &s->lock_fd, e)) {
 		if (e->kind == ERR_BUSY) return err_set(e, ERR_BUSY, "another `runner serve` has '%s'", s->home.state);
@@ -469,7 +511,8 @@ static int start(struct serve *s, const char *host, int port, struct err *e)
 	if (loop_signal(s->loop, SIGTERM, stop_on_signal, s, e) || loop_signal(s->loop, SIGINT, stop_on_signal, s, e) ||
 	    store_open(db, &s->store, e) || open_wake(s, e) || settle_what_was_running(s, e))
 		return -1;
-	sandbox_sweep(jobs, "box", has_leader, s);
+	home_keep_reserve(&s->home);
+	if (start_sweep(s, e)) return -1;
 	if (open_http(s, host, port, e)) return -1;
 	backstop(s);
 	return 0;
@@ -482,6 +525,7 @@ static void release(struct serve *s)
 	api_close(&s->api);
 	store_close(&s->store);
 	close_p(&s->wake_fd);
+	close_p(&s->sweeper_fd);
 	loop_free(&s->loop);
 	close_p(&s->lock_fd);
 	home_release(&s->home);
@@ -507,7 +551,7 @@ int cmd_serve(int argc, char **argv)
 						{"listen", required_argument, NULL, 'l'},
 						{"jobs", required_argument, NULL, 'j'},
 						{0}};
-	__attribute__((cleanup(release))) struct serve s = {.wake_fd = -1, .lock_fd = -1};
+	__attribute__((cleanup(release))) struct serve s = {.wake_fd = -1, .lock_fd = -1, .sweeper_fd = -1};
 	const char *state = NULL, *listen_on = "127.0.0.1:8700";
 	_cleanup_free_ char *host = NULL;
 	struct err e;

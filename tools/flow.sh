@@ -136,6 +136,7 @@ print(*[j["number"] for b in json.load(sys.stdin) for j in b["jobs"] if not j["f
 	fi
 	[ ! -d "$work/box" ] || make -s -C "$work/box" uninstall >/dev/null 2>&1
 	for pid in "${flow_pids[@]}"; do flow_stop "$pid"; done
+	! mountpoint -q "$SLIPWAY_STATE" || umount "$SLIPWAY_STATE"
 	rm -rf "$work" 2>/dev/null || { echo "left behind: $work" >&2 && status=1; }
 	return $status
 }

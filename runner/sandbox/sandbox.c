@@ -35,7 +35,8 @@ struct sandbox {
 	int sock;
 	int pidfd;
 	pid_t pid;
-	int end; /* of the run in progress; -1 between runs */
+	int end;      /* of the run in progress; -1 between runs */
+	int abort_fd; /* the caller's; 0: none */
 };
 
 static const char *runner_path;
@@ -127,11 +128,23 @@ static int gone(struct sandbox *s, struct err *e)
 	return err_set(e, ERR_REMOTE, "the box is gone%s", cgroup_oom(&s->cgroup) ? ": out of memory" : "");
 }
 
+/* Until the box says something; what asks us to stop comes first. */
+static int wait_for_box(struct sandbox *s, struct err *e)
+{
+	struct pollfd pf[2] = {{s->sock, POLLIN, 0}, {s->abort_fd > 0 ? s->abort_fd : -1, POLLIN, 0}};
+
+	while (poll(pf, 2, -1) < 0)
+		if (errno != EINTR) return err_sys(e, "cannot wait for the box");
+	if (!pf[1].revents) return 0;
+	kill(s->pid, SIGKILL);
+	return err_set(e, ERR_BUSY, "stopped");
+}
+
 /* Takes what the box says next; a FAIL becomes *e. */
 static int hear(struct sandbox *s, struct proto_msg *m_r, struct err *e)
 {
 	struct proto_msg m;
-	int rc = proto_recv(s->sock, &m, e);
+	int rc = wait_for_box(s, e) ? -1 : proto_recv(s->sock, &m, e);
 
 	if (rc < 0) return -1;
 	if (rc) return gone(s, e);
@@ -219,6 +232,7 @@ int sandbox_open(const struct sandbox_opts *o, struct sandbox **s_r, struct vec 
 
 	s->sock = s->pidfd = s->end = -1;
 	s->dir = xstrdup(o->dir);
+	s->abort_fd = o->abort_fd;
 	if (userns_open(&userns, e) || make_folders(o->dir, e)) return err_wrap(e, "box '%s'", o->id);
 	limit(s, o, notes);
 	if (start_box(s, userns, e)) return err_wrap(e, "box '%s'", o->id);

@@ -29,7 +29,8 @@ struct sandbox_opts {
 			    an overlay file system: the kernel lays no overlay over one */
 	const char *const *layers; /* folders, top first, NULL-terminated (image.h) */
 	struct sandbox_limits limits;
-	int network; /* 0: loopback only; 1: the internet, never the host's loopback (pasta) */
+	int abort_fd; /* > 0: when it is readable, a call that waits for the box kills it and fails with ERR_BUSY */
+	int network;  /* 0: loopback only; 1: the internet, never the host's loopback (pasta) */
 };
 
 /* What could not be had on this host, for the log's first lines: "no pids limit: …". Filled by sandbox_open. */

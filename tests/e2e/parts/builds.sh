@@ -20,10 +20,15 @@ by = {x['number']: x for x in b}
 print($1)"
 }
 
-# begin: a folder, an sshd where wanted (SSHD=yes), a runner with the repository demo/site, its clone in $work/site.
+# begin: a folder, a runner with the repository demo/site, its clone in $work/site. STATE_ON=SIZE puts the state folder
+# on a file system of its own of that size (root).
 begin() {
 	flow_begin
 	trap flow_end EXIT
+	if [ "${STATE_ON:-}" ]; then
+		mkdir "$SLIPWAY_STATE"
+		mount -t tmpfs -o "size=$STATE_ON,mode=700" tmpfs "$SLIPWAY_STATE"
+	fi
 	runner doctor --fix >"$work/doctor.out" || { cat "$work/doctor.out" && fail 'runner doctor --fix'; }
 	flow_serve "$@"
 	git init -q --bare "$work/site.git"
