@@ -1,5 +1,7 @@
 #include "tests/unit/unit.h"
 
+#include <time.h>
+
 #include "lib/buf.h"
 #include "runner/plan/plan.h"
 
@@ -441,18 +443,25 @@ static void test_same_bytes_in_same_bytes_out(void **state)
 
 /* --- hostile input --- */
 
+/* Work that grows faster than its input would take minutes; the clock is this process's own, a busy machine does not
+ * count. How fast it is, is for the bench. */
+static int64_t used_ms(void)
+{
+	return (int64_t)clock() * 1000 / CLOCKS_PER_SEC;
+}
+
 static void quick(struct buf *b, const char *want)
 {
 	struct plan_problems problems;
 	struct plan plan = {0};
-	int64_t before = clock_mono_ms();
+	int64_t before = used_ms();
 	struct err e = {0};
 	int rc = plan_make("ci", b->data, b->len, &push, &plan, &problems, &e);
-	int64_t took = clock_mono_ms() - before;
+	int64_t took = used_ms() - before;
 
 	if (!want && rc) fail_msg("%s", e.text);
 	if (want && (!rc || !strstr(e.text, want))) fail_msg("wanted %s, got %s", want, rc ? e.text : "a plan");
-	if (took > 3000) fail_msg("took %d ms (%.80s)", (int)took, b->data);
+	if (took > 20000) fail_msg("took %d ms (%.80s)", (int)took, b->data);
 	plan_problems_release(&problems);
 	plan_release(&plan);
 	buf_clear(b);
