@@ -14,6 +14,7 @@ int cmd_unpack(int argc, char **argv);
 int cmd_repo(int argc, char **argv);
 int cmd_hook(int argc, char **argv);
 int cmd_trigger(int argc, char **argv);
+int cmd_reconcile(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
 int cmd_lint(int argc, char **argv);
 int cmd_plan(int argc, char **argv);

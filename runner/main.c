@@ -26,6 +26,8 @@ static const struct command commands[] = {
 	{"hook", cmd_hook, "install --repo NAME REPOSITORY | post-receive --repo NAME   [--state DIR]",
 	 "builds from pushes to a repository on this box"},
 	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME", "build the head of a branch now"},
+	{"reconcile", cmd_reconcile, "[--state DIR] [--repo NAME]",
+	 "find pushes that nobody told of, and have them built"},
 	{"publish", cmd_publish,
 	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
 	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--known-hosts FILE] [--cache DIR] "
@@ -36,7 +38,8 @@ static const struct command commands[] = {
 	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
 	{"plan", cmd_plan, "[--json] [--event push|pull_request] [--branch NAME | --tag NAME] [FILE|-]",
 	 "list the jobs that a .ci.yml makes"},
-	{"serve", cmd_serve, "[--state DIR] [--listen HOST:PORT] [--jobs N]", "accept events and run their builds"},
+	{"serve", cmd_serve, "[--state DIR] [--listen HOST:PORT] [--jobs N] [--reconcile SECONDS]",
+	 "accept events and run their builds"},
 	{"status", cmd_status, "[--state DIR] [--repo NAME] [--json]", "the newest builds and their jobs"},
 	{"watch", cmd_watch, "[--state DIR] [--repo NAME] [--build N | --commit ID] [--timeout SECONDS]",
 	 "follow a build to its end; exit status 0 if it passed"},

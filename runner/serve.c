@@ -28,6 +28,7 @@
 #include "runner/cmd.h"
 #include "runner/home.h"
 #include "runner/leader.h"
+#include "runner/reconcile.h"
 #include "runner/store/store.h"
 #include "runner/web/api.h"
 
@@ -36,6 +37,7 @@ enum {
 	ADOPT_RETRY_MS = 50, /* a leader that has the lock but has not written its pid yet */
 	PREPARE_RETRY_MS = 3000,
 	MOST_PREPARING = 2,
+	RECONCILE_S = 3600,
 };
 
 struct leader {
@@ -61,10 +63,11 @@ struct serve {
 	struct store *store;
 	struct loop *loop;
 	struct api *api;
+	struct reconciler *reconciler;
 	struct leader *leaders;
 	struct preparer preparing[MOST_PREPARING]; /* event_id 0: free */
 	int wake_fd, lock_fd;
-	int most_jobs;
+	int most_jobs, reconcile_s; /* 0: never */
 	pid_t sweeper; /* what dead leaders left is being removed: no job starts before that has ended. 0: none */
 	int sweeper_fd;
 	int64_t retry_after; /* mono ms: a preparer failed, events wait until then */
@@ -514,6 +517,7 @@ static int start(struct serve *s, const char *host, int port, struct err *e)
 	home_keep_reserve(&s->home);
 	if (start_sweep(s, e)) return -1;
 	if (open_http(s, host, port, e)) return -1;
+	s->reconciler = reconciler_start(s->loop, s->home.state, (int64_t)s->reconcile_s * 1000);
 	backstop(s);
 	return 0;
 }
@@ -522,6 +526,7 @@ static void release(struct serve *s)
 {
 	while (s->leaders) forget_leader(s, s->leaders);
 	for (size_t i = 0; i < MOST_PREPARING; i++) close_p(&s->preparing[i].pidfd);
+	reconciler_stop(&s->reconciler);
 	api_close(&s->api);
 	store_close(&s->store);
 	close_p(&s->wake_fd);
@@ -545,13 +550,24 @@ static int parse_listen(const char *text, char **host_r, int *port_r, struct err
 	return 0;
 }
 
+/* -1: not a number of seconds up to a year. */
+static int parse_seconds(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return end == text || *end || n < 0 || n > 366L * 24 * 3600 ? -1 : (int)n;
+}
+
 int cmd_serve(int argc, char **argv)
 {
 	static const struct option options[] = {{"state", required_argument, NULL, 's'},
 						{"listen", required_argument, NULL, 'l'},
 						{"jobs", required_argument, NULL, 'j'},
+						{"reconcile", required_argument, NULL, 'r'},
 						{0}};
-	__attribute__((cleanup(release))) struct serve s = {.wake_fd = -1, .lock_fd = -1, .sweeper_fd = -1};
+	__attribute__((cleanup(release))) struct serve s = {
+		.wake_fd = -1, .lock_fd = -1, .sweeper_fd = -1, .reconcile_s = RECONCILE_S};
 	const char *state = NULL, *listen_on = "127.0.0.1:8700";
 	_cleanup_free_ char *host = NULL;
 	struct err e;
@@ -563,9 +579,10 @@ int cmd_serve(int argc, char **argv)
 		case 's': state = optarg; break;
 		case 'l': listen_on = optarg; break;
 		case 'j': s.most_jobs = (int)strtol(optarg, NULL, 10); break;
+		case 'r': s.reconcile_s = parse_seconds(optarg); break;
 		default: return cmd_usage(argv[0]);
 		}
-	if (optind != argc || s.most_jobs < 1 || s.most_jobs > 1000) return cmd_usage(argv[0]);
+	if (optind != argc || s.most_jobs < 1 || s.most_jobs > 1000 || s.reconcile_s < 0) return cmd_usage(argv[0]);
 	if (parse_listen(listen_on, &host, &port, &e) || home_open(state, &s.home, &e) || start(&s, host, port, &e) ||
 	    loop_run(s.loop, &e))
 		return cmd_fail(argv[0], e.text);

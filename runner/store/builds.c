@@ -66,27 +66,64 @@ static int find_queued(struct store *s, const struct event *ev, int64_t repo_id,
 			 id_r, e);
 }
 
+/* A push is told of twice where a poll and its own event cross each other. 0: there is a build for it; 1: there is
+ * not. A poll knows no order, so any build of the commit will do; a push may come back to a commit, so it is the one
+ * that a poll saw only if that was the last that happened to the ref. */
+static int find_twin(struct store *s, const struct event_row *ev, int64_t *id_r, struct err *e)
+{
+	static const char of_poll[] = "SELECT build_id FROM events WHERE repo_id = $1 AND ref = $2 AND id <> $3 AND "
+				      "commit_id = $4 AND kind = "
+				      "'push' AND state = 'built' ORDER BY id DESC LIMIT 1";
+	static const char of_push[] =
+		"SELECT build_id FROM (SELECT build_id, source, commit_id, state FROM events WHERE repo_id = $1 AND "
+		"ref = $2 AND kind = 'push' AND id < $3 ORDER BY id DESC LIMIT 1) AS previous "
+		"WHERE source = 'poll' AND commit_id = $4 AND state = 'built'";
+	int polled = ev->ev.source == EVENT_FROM_POLL;
+
+	if (ev->ev.kind != EVENT_PUSH || ev->ev.source == EVENT_FROM_PERSON) return 1;
+	return db_number(s->db, polled ? of_poll : of_push,
+			 DB_ARGS(db_int(ev->repo_id), db_text(ev->ev.ref), db_int(ev->id), db_text(ev->ev.commit)),
+			 id_r, e);
+}
+
+/* The event's end: it became the build, or there was one. */
+static int close_event(struct store *s, const struct event_row *ev, int64_t build_id, int is_twin, struct err *e)
+{
+	int changed;
+	int64_t number;
+	_cleanup_free_ char *reason = NULL;
+
+	if (is_twin && ev->ev.source == EVENT_FROM_POLL) {
+		if (db_number(s->db, "SELECT number FROM builds WHERE id = $1", DB_ARGS(db_int(build_id)), &number, e))
+			return -1;
+		reason = xasprintf("its commit has build %lld already", (long long)number);
+	}
+	if (db_run(s->db, "UPDATE events SET state = $1, build_id = $2, reason = $3 WHERE id = $4 AND state = 'new'",
+		   DB_ARGS(db_text(event_state_name(reason ? EVENT_SKIPPED : EVENT_BUILT)), db_int(build_id),
+			   db_text(reason), db_int(ev->id)),
+		   &changed, e))
+		return -1;
+	return changed ? 0 : err_set(e, ERR_DENIED, "event %lld has moved on", (long long)ev->id);
+}
+
 static int add_build(struct store *s, const struct event_row *ev, const struct job_new *jobs, size_t njobs,
 		     const char *reason, int64_t now_ms, int64_t *build_id_r, struct err *e)
 {
 	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
-	int folded = 0, changed;
+	int got, twin = 0;
 
 	if (db_begin(s->db, &tx, e)) return -1;
-	if (njobs) {
-		int got = find_queued(s, &ev->ev, ev->repo_id, build_id_r, e);
-
-		if (got < 0) return -1;
-		folded = got == 0;
+	got = njobs ? find_queued(s, &ev->ev, ev->repo_id, build_id_r, e) : 1;
+	if (got == 1) {
+		got = find_twin(s, ev, build_id_r, e);
+		twin = got == 0;
 	}
-	if (!folded && (insert_build(s, ev, njobs == 0, reason, now_ms, build_id_r, e) ||
-			insert_jobs(s, *build_id_r, jobs, njobs, now_ms, e)))
+	if (got < 0) return -1;
+	if (got == 1 && (insert_build(s, ev, njobs == 0, reason, now_ms, build_id_r, e) ||
+			 insert_jobs(s, *build_id_r, jobs, njobs, now_ms, e)))
 		return -1;
-	if (db_run(s->db, "UPDATE events SET state = 'built', build_id = $1 WHERE id = $2 AND state = 'new'",
-		   DB_ARGS(db_int(*build_id_r), db_int(ev->id)), &changed, e))
-		return -1;
-	if (!changed) return err_set(e, ERR_DENIED, "event %lld has moved on", (long long)ev->id);
-	return db_commit(&tx, e) ? -1 : folded;
+	if (close_event(s, ev, *build_id_r, twin, e) || db_commit(&tx, e)) return -1;
+	return got == 0;
 }
 
 int store_build_add(struct store *s, int64_t event_id, const struct job_new *jobs, size_t njobs, const char *reason,

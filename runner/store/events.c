@@ -1,5 +1,6 @@
 /* Events in the store. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "runner/store/states.h"
 #include "runner/store/store_db.h"
@@ -202,4 +203,79 @@ int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, c
 	if (!db_col_text(&rows, 0)) return 1; /* the ref was deleted */
 	*commit_r = db_col_dup(&rows, 0);
 	return 0;
+}
+
+/* --- polls --- */
+
+static const char baseline_reason[] =
+	"it was there when the repository was first looked at; `runner trigger` builds it all the same";
+
+/* The newest event of the ref. 1: there is none. known_r: it told of this commit, and was not given up. */
+static int last_told(struct store *s, int64_t repo_id, const struct poll_head *h, char **before_r, int *known_r,
+		     struct err *e)
+{
+	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
+	const char *commit;
+	int got;
+
+	if (db_query(s->db,
+		     "SELECT commit_id, state FROM events WHERE repo_id = $1 AND ref = $2 AND kind <> 'ping' "
+		     "ORDER BY id DESC LIMIT 1",
+		     DB_ARGS(db_int(repo_id), db_text(h->ref)), &rows, e))
+		return -1;
+	got = db_next(&rows, e);
+	if (got) return got;
+	commit = db_col_text(&rows, 0);
+	*known_r = commit && !strcmp(commit, h->commit) &&
+		   strcmp(db_col_text(&rows, 1), event_state_name(EVENT_REJECTED)) != 0;
+	*before_r = commit ? xstrdup(commit) : NULL;
+	return 0;
+}
+
+static int poll_one(struct store *s, const struct repo *r, int first, struct poll_head *h, int64_t now_ms,
+		    struct err *e)
+{
+	__attribute__((cleanup(event_release))) struct event ev = {.kind = EVENT_PUSH, .source = EVENT_FROM_POLL};
+	int known = 0, got;
+
+	h->found = POLL_KNOWN;
+	h->event_id = 0;
+	got = last_told(s, r->id, h, &ev.before, &known, e);
+	if (got < 0 || known) return got;
+	event_set_ref(&ev, h->ref);
+	ev.commit = xstrdup(h->commit);
+	ev.delivery = xasprintf("%s@%s", h->ref, h->commit);
+	if (got == 1 && first) h->found = POLL_BASELINE;
+	got = insert_event(s, &ev, r->id, now_ms, &h->event_id, e);
+	if (got < 0) return -1;
+	if (got == 1) {
+		h->found = POLL_KNOWN;
+		h->event_id = 0;
+		return 0;
+	}
+	if (h->found != POLL_BASELINE) {
+		h->found = POLL_NEW;
+		return 0;
+	}
+	return db_run(s->db, "UPDATE events SET state = $1, reason = $2 WHERE id = $3",
+		      DB_ARGS(db_text(event_state_name(EVENT_SKIPPED)), db_text(baseline_reason), db_int(h->event_id)),
+		      NULL, e);
+}
+
+int store_poll(struct store *s, const struct repo *r, struct poll_head *heads, size_t n, int64_t now_ms, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+	int64_t polled;
+	int got;
+
+	if (db_begin(s->db, &tx, e)) return -1;
+	got = db_number(s->db, "SELECT polled_ms FROM repos WHERE id = $1", DB_ARGS(db_int(r->id)), &polled, e);
+	if (got == 1) return err_set(e, ERR_MISSING, "no repository '%s'", r->name);
+	if (got) return -1;
+	for (size_t i = 0; i < n; i++)
+		if (poll_one(s, r, polled == 0, &heads[i], now_ms, e)) return -1;
+	if (db_run(s->db, "UPDATE repos SET polled_ms = $1 WHERE id = $2", DB_ARGS(db_int(now_ms), db_int(r->id)), NULL,
+		   e))
+		return -1;
+	return db_commit(&tx, e);
 }

@@ -76,6 +76,8 @@ static const char *const steps[] = {
 	"  UNIQUE (build_id, number)\n"
 	") STRICT;\n"
 	"CREATE INDEX jobs_unfinished ON jobs (state, id) WHERE state IN ('queued', 'running', 'publishing');\n",
+
+	"ALTER TABLE repos ADD COLUMN polled_ms INTEGER NOT NULL DEFAULT 0;\n",
 };
 
 static int version_of(struct db *db, int64_t *version_r, struct err *e)

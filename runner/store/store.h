@@ -97,6 +97,23 @@ int store_event_resolve(struct store *s, int64_t id, const char *commit, struct 
 /* Newest commit that any event told us of for this repository and ref; 1: none. Caller frees. */
 int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e) MUST_USE;
 
+/* --- polls: what the refs of a repository name now, against what events told of --- */
+enum poll_found {
+	POLL_KNOWN,    /* the newest event of this ref told of this commit */
+	POLL_BASELINE, /* the first look at the repository, and no event of this ref: noted as a skipped event */
+	POLL_NEW,      /* no event told of it: there is one now */
+};
+struct poll_head {
+	const char *ref, *commit;
+	enum poll_found found; /* out */
+	int64_t event_id;      /* out; 0 where known */
+};
+/* store_poll - compare and add what is missing, in one transaction, so that a push that is told of at the same time is
+ * seen before or sees this. A ref's commit is polled into one event, ever; one whose newest event was rejected gets
+ * its second chance this way. */
+int store_poll(struct store *s, const struct repo *r, struct poll_head *heads, size_t n, int64_t now_ms,
+	       struct err *e) MUST_USE;
+
 /* --- builds and jobs --- */
 struct job_new { /* what the planner hands over for one job */
 	const char *name, *backend, *arch;
@@ -136,8 +153,9 @@ void build_row_release(struct build_row *r);
 void job_row_release(struct job_row *r);
 
 /* store_build_add - one transaction: the build, its jobs (queued), its event → EVENT_BUILT. With njobs 0 and a
- * reason the build is BUILD_ERRORED at once (its .ci.yml is wrong). A queued build of the same repository, ref
- * and commit is folded into: no new build, *build_id_r is that one's, returns 1. */
+ * reason the build is BUILD_ERRORED at once (its .ci.yml is wrong). No new build, *build_id_r is the other one's,
+ * returns 1: where a queued build of the same repository, ref and commit is folded into; where a poll's event finds
+ * any build of them (the event is skipped and says so), or a push's event the one that a poll had made for it. */
 int store_build_add(struct store *s, int64_t event_id, const struct job_new *jobs, size_t njobs, const char *reason,
 		    int64_t now_ms, int64_t *build_id_r, struct err *e) MUST_USE;
 int store_build_get(struct store *s, int64_t id, struct build_row *r, struct err *e) MUST_USE;
