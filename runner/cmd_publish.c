@@ -2,10 +2,10 @@
  *
  *   runner publish --request FILE    as a job's leader starts it. FILE is publish_request_to_json plus, where a key is
  *                                    needed, "sealed_key": {"name", "scope", "chunks": […]} and "repo_key_file": the
- *                                    repository's secret key, which opens it. Lines for the log go to stdout; the
- *                                    result, one JSON object, to descriptor 3 if that is open, else it is the last
- *                                    line of stdout
- *   runner publish --repo … FILE…    for people and for other CI systems
+ *                                    repository's secret key, which opens it; and "state" and "repo_id", which tell
+ *                                    what paths on this box are allowed (deploypath.h): none without. Lines for the log
+ * go to stdout; the result, one JSON object, to descriptor 3 if that is open, else it is the last line of stdout runner
+ * publish --repo … FILE…    for people and for other CI systems
  */
 #include <fcntl.h>
 #include <getopt.h>
@@ -22,8 +22,10 @@
 #include "lib/json.h"
 #include "lib/secret.h"
 #include "runner/cmd.h"
+#include "runner/deploypath.h"
 #include "runner/home.h"
 #include "runner/publish/publish.h"
+#include "runner/publish/remote.h"
 #include "senv/keys.h"
 #include "senv/seal.h"
 
@@ -93,13 +95,37 @@ static int open_sealed(const json_t *j, struct order *o, struct err *e)
 	return 0;
 }
 
+/* A path comes from a `.ci.yml`: only those that the box's owner allowed, and by the name that was compared. */
+static int check_path(const json_t *j, struct publish_request *r, struct err *e)
+{
+	__attribute__((cleanup(home_release))) struct home h = {0};
+	const char *state = json_string_or(j, "state", "");
+	int64_t repo_id = json_int_or(j, "repo_id", 0);
+	char *real = NULL;
+
+	if (!*state || repo_id <= 0) {
+		_cleanup_remote_ struct remote where = {.kind = REMOTE_PATH};
+
+		if (remote_parse(r->remote, &where, e)) return -1;
+		if (where.kind != REMOTE_PATH) return 0;
+		return err_set(e, ERR_DENIED, "the request does not tell which paths are allowed: '%s' is not",
+			       r->remote);
+	}
+	if (home_open(state, &h, e) || deploypath_check(&h, repo_id, r->source_repo, r->remote, &real, e)) return -1;
+	if (!real) return 0;
+	free(r->remote);
+	r->remote = real;
+	return 0;
+}
+
 static int read_request(const char *file, struct order *o, struct err *e)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(MAX_REQUEST);
 	_cleanup_json_ json_t *j = NULL;
 
 	return fs_read_file(file, &text, e) || json_parse(file, buf_str(&text), text.len, &j, e) ||
-			       publish_request_from_json(j, &o->request, e) || open_sealed(j, o, e)
+			       publish_request_from_json(j, &o->request, e) || check_path(j, &o->request, e) ||
+			       open_sealed(j, o, e)
 		       ? -1
 		       : 0;
 }

@@ -11,6 +11,7 @@
 #include "lib/json.h"
 #include "lib/secret.h"
 #include "runner/cmd.h"
+#include "runner/deploypath.h"
 #include "runner/place.h"
 #include "senv/keys.h"
 
@@ -19,6 +20,7 @@ enum { HOOK_SECRET_BYTES = 32 };
 struct options {
 	const char *state;
 	int json, show_secret;
+	struct vec deploy_paths;
 };
 
 static int fail(const struct err *e)
@@ -75,6 +77,43 @@ static int print_secret(const char *path, const char *before, struct err *e)
 	return 0;
 }
 
+/* --- deployment repositories on this box --- */
+
+/* As deploypath_real gives them: a wrong one is told before anything is made. */
+static int find_paths(const struct home *h, const struct vec *paths, struct vec *real_r, struct err *e)
+{
+	for (size_t i = 0; i < paths->len; i++) {
+		char *real;
+
+		if (deploypath_real(h, paths->items[i], &real, e)) return -1;
+		vec_take(real_r, real);
+	}
+	return 0;
+}
+
+static int allow_paths(const struct home *h, int64_t id, const struct vec *real, struct err *e)
+{
+	for (size_t i = 0; i < real->len; i++) {
+		if (deploypath_allow(h, id, real->items[i], e)) return -1;
+		printf("may publish to  %s\n", real->items[i]);
+	}
+	return 0;
+}
+
+static int allow_path(const struct options *o, const char *name, const char *path)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	__attribute__((cleanup(repo_release))) struct repo r = {0};
+	_cleanup_vec_ struct vec paths = VEC_INIT, real = VEC_INIT;
+	struct err e;
+
+	vec_add(&paths, path);
+	if (place_open(o->state, &p, &e) || store_repo_find(p.store, name, &r, &e) ||
+	    find_paths(&p.home, &paths, &real, &e) || allow_paths(&p.home, r.id, &real, &e))
+		return fail(&e);
+	return 0;
+}
+
 /* --- add --- */
 
 /* 1: it was there already, with this URL */
@@ -95,11 +134,12 @@ static int add(const struct options *o, const char *name, const char *url)
 {
 	_cleanup_place_ struct place p = PLACE_INIT;
 	_cleanup_free_ char *dir = NULL, *key = NULL, *hook = NULL;
+	_cleanup_vec_ struct vec paths = VEC_INIT;
 	struct err e;
 	int64_t id;
 	int was_there;
 
-	if (place_open(o->state, &p, &e)) return fail(&e);
+	if (place_open(o->state, &p, &e) || find_paths(&p.home, &o->deploy_paths, &paths, &e)) return fail(&e);
 	was_there = find_or_add(&p, name, url, &id, &e);
 	if (was_there < 0) return fail(&e);
 	dir = home_repo(&p.home, id, NULL);
@@ -115,6 +155,7 @@ static int add(const struct options *o, const char *name, const char *url)
 	if (print_key(&p.home, id, "public key      ", &e)) return fail(&e);
 	printf("webhook secret  %s\n", hook);
 	if (o->show_secret && print_secret(hook, "                ", &e)) return fail(&e);
+	if (allow_paths(&p.home, id, &paths, &e)) return fail(&e);
 	printf("\nOn this box:  runner hook install --repo %s REPOSITORY\n"
 	       "On GitHub:    a webhook to <this runner>/hook/github, content type application/json, with that "
 	       "secret,\n"
@@ -161,13 +202,19 @@ static int show_key(const struct options *o, const char *name)
 	return 0;
 }
 
+static void options_release(struct options *o)
+{
+	vec_release(&o->deploy_paths);
+}
+
 int cmd_repo(int argc, char **argv)
 {
 	static const struct option known[] = {{"state", required_argument, NULL, 's'},
 					      {"json", no_argument, NULL, 'j'},
 					      {"show-secret", no_argument, NULL, 'w'},
+					      {"deploy-path", required_argument, NULL, 'd'},
 					      {0}};
-	struct options o = {0};
+	__attribute__((cleanup(options_release))) struct options o = {0};
 	char **arg;
 	int c, n;
 
@@ -175,11 +222,14 @@ int cmd_repo(int argc, char **argv)
 		case 's': o.state = optarg; break;
 		case 'j': o.json = 1; break;
 		case 'w': o.show_secret = 1; break;
+		case 'd': vec_add(&o.deploy_paths, optarg); break;
 		default: return cmd_usage("repo");
 		}
 	arg = argv + optind;
 	n = argc - optind;
 	if (n == 3 && !strcmp(arg[0], "add")) return add(&o, arg[1], arg[2]);
+	if (o.deploy_paths.len) return cmd_usage("repo");
+	if (n == 3 && !strcmp(arg[0], "allow-path")) return allow_path(&o, arg[1], arg[2]);
 	if (n == 1 && !strcmp(arg[0], "list")) return list(&o);
 	if (n == 2 && !strcmp(arg[0], "key")) return show_key(&o, arg[1]);
 	return cmd_usage("repo");

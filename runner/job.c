@@ -254,7 +254,7 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	struct script_run r = {.job = j, .out = -1};
 	const struct job_spec *spec = &j->spec;
 
-	if (job_image(j, e)) return -1;
+	if (job_may_publish(j, e) || job_image(j, e)) return -1;
 	if (store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e)) return -1;
 	log_line(j->log, "slipway: image %s (%s)%s", spec->image, j->image.digest,
 		 j->image.emulated ? ", emulated by qemu-user" : "");
@@ -383,8 +383,7 @@ static void release(struct job *j)
 	if (j->log && log_close(&j->log, &bytes, hash, &ignored)) {}
 	job_secrets_release(j);
 	image_release(&j->image);
-	vec_release(&j->out_files);
-	vec_release(&j->boot_files);
+	job_files_release(j);
 	job_spec_release(&j->spec);
 	event_row_release(&j->event);
 	repo_release(&j->repo);

@@ -17,6 +17,11 @@ struct job_secret {
 	struct secret value;
 };
 
+struct job_file {
+	char *path; /* relative to <dir>/out */
+	unsigned mode;
+};
+
 struct job {
 	struct home home;
 	struct store *store;
@@ -31,8 +36,10 @@ struct job {
 	struct job_secret *secrets; /* what the script gets; never the deploy key */
 	size_t nsecrets;
 	struct image image;
-	struct vec out_files;  /* what is to be published, relative to <dir>/out */
-	struct vec boot_files; /* what the boot proof boots is the first of these; relative to <dir>/out too */
+	struct job_file *out_files; /* what is to be published; the first is the image */
+	size_t nout_files;
+	char *boot_file; /* what the boot proof boots, relative to <dir>/out; NULL: nothing */
+	int64_t taken_bytes;
 	struct sandbox *box;
 	int canceled;   /* somebody asked for it: the row says so */
 	int abandoned;  /* SIGTERM came and nobody had asked: this box stops; the job is to be run again */
@@ -62,6 +69,13 @@ void job_environment(const struct job *j, struct vec *env);
 /* The job's script; caller frees. */
 char *job_script(const struct job *j);
 
+/* --- job_files.c: files the script made --- */
+
+/* Out of the box: publish.files and check.file to <dir>/out, artifacts to <dir>/artifacts; none can be executed there.
+ *  err  ERR_MISSING nothing matches; ERR_INPUT a name that cannot be published, two of one name, too many bytes */
+int job_collect(struct job *j, struct err *e) MUST_USE;
+void job_files_release(struct job *j);
+
 /* --- job_step.c: things the leader runs beside the container --- */
 
 /* job_step - run a command of our own; its output goes to the log. result_r may be NULL: what it wrote to fd 3.
@@ -69,9 +83,9 @@ char *job_script(const struct job *j);
 int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e) MUST_USE;
 /* The image, made by `runner image` where it is not there yet. */
 int job_image(struct job *j, struct err *e) MUST_USE;
-/* Files the script made, out of the box: publish.files and check.file to <dir>/out, artifacts to <dir>/artifacts. */
-int job_collect(struct job *j, struct err *e) MUST_USE;
 int job_check(struct job *j, struct err *e) MUST_USE;
+/* Told before anything is run, so that a job that could not be published fails at once. err ERR_DENIED */
+int job_may_publish(struct job *j, struct err *e) MUST_USE;
 int job_publish(struct job *j, struct err *e) MUST_USE;
 
 /* A masker that knows every secret the script is given. err ERR_INPUT a secret is too large to be looked for */

@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/child.h"
 #include "lib/fs.h"
+#include "runner/deploypath.h"
 #include "runner/job.h"
 #include "runner/publish/publish.h"
 
@@ -156,8 +156,8 @@ int job_step(struct job *j, const char *what, const char *const *argv, struct bu
 								.result = -1,
 								.pidfd = -1,
 								.open = 3,
-								.line = BUF_INIT(300),
-								.last = BUF_INIT(300),
+								.line = BUF_INIT(900),
+								.last = BUF_INIT(900),
 								.masked = BUF_INIT(1 << 20),
 								.result_buf = result_r,
 								.status = {CHILD_LOST, 0}};
@@ -231,69 +231,6 @@ int job_image(struct job *j, struct err *e)
 	return image_ensure(j->home.cache, spec->image, spec->arch, &spec->packages, no_progress, NULL, &j->image, e);
 }
 
-/* --- files out of the box --- */
-
-struct taking {
-	struct job *job;
-	const char *to;    /* folder */
-	struct vec *taken; /* their paths; NULL: not wanted */
-	size_t n;
-};
-
-static int take_file(void *arg, const char *path, int fd, unsigned mode, uint64_t size, struct err *e)
-{
-	struct taking *t = arg;
-	_cleanup_free_ char *to = xasprintf("%s/%s", t->to, path);
-	char *slash = strrchr(to, '/');
-	_cleanup_close_ int out = -1;
-	uint64_t bytes;
-
-	*slash = '\0';
-	if (fs_mkdirs(to, 0700, e)) return -1;
-	*slash = '/';
-	out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (out < 0) return err_sys(e, "cannot create '%s'", to);
-	if (fs_copy_fd(fd, out, path, &bytes, e)) return -1;
-	if (fchmod(out, mode & 0777 ? (mode & 0777) | 0600 : 0600)) return err_sys(e, "cannot set mode of '%s'", to);
-	if (bytes != size) return err_set(e, ERR_INPUT, "'%s' changed while it was read", path);
-	if (t->taken && !vec_has(t->taken, path)) vec_add(t->taken, path);
-	t->n++;
-	return 0;
-}
-
-static int empty_folder(struct job *j, const char *name, char **path_r, struct err *e)
-{
-	*path_r = xasprintf("%s/%s", j->dir, name);
-	return fs_remove_tree(*path_r, e) || fs_mkdirs(*path_r, 0700, e) ? -1 : 0;
-}
-
-/* taken NULL: files that are not there are no error */
-static int take(struct job *j, const char *glob, const char *to, struct vec *taken, struct err *e)
-{
-	struct taking t = {.job = j, .to = to, .taken = taken};
-
-	if (sandbox_collect(j->box, "/build", glob, take_file, &t, e)) return -1;
-	if (!t.n && taken) return err_set(e, ERR_MISSING, "the script left no file that matches '%s'", glob);
-	if (!t.n) log_line(j->log, "slipway: no artifact matches '%s'", glob);
-	return 0;
-}
-
-int job_collect(struct job *j, struct err *e)
-{
-	_cleanup_free_ char *artifacts = NULL, *out = NULL;
-	const struct plan_publish *p = &j->spec.publish;
-	const struct plan_check *c = &j->spec.check;
-
-	if (empty_folder(j, "artifacts", &artifacts, e) || empty_folder(j, "out", &out, e)) return -1;
-	for (size_t i = 0; i < j->spec.artifacts.len; i++)
-		if (take(j, j->spec.artifacts.items[i], artifacts, NULL, e)) return -1;
-	for (size_t i = 0; i < p->files.len && p->repo; i++)
-		if (take(j, p->files.items[i], out, &j->out_files, e)) return -1;
-	if (c->boot == BOOT_NONE) return 0;
-	if (c->file || p->files.len) return take(j, c->file ? c->file : p->files.items[0], out, &j->boot_files, e);
-	return err_set(e, ERR_INPUT, "'check' has no file to boot");
-}
-
 /* --- boot proof and publish --- */
 
 int job_check(struct job *j, struct err *e)
@@ -304,23 +241,53 @@ int job_check(struct job *j, struct err *e)
 	job_says(j, "boot proof: %s", plan_boot_name(j->spec.check.boot));
 	log_line(j->log, "slipway: boot proof (%s)", plan_boot_name(j->spec.check.boot));
 	return job_step(j, "boot proof",
-			(const char *const[]){child_self(), "check", j->home.state, id, j->boot_files.items[0], NULL},
-			NULL, e);
+			(const char *const[]){child_self(), "check", j->home.state, id, j->boot_file, NULL}, NULL, e);
 }
 
 /* The files as job_collect left them, in the order of publish.files. */
-static int list_files(struct job *j, json_t *files, struct err *e)
+static json_t *list_files(const struct job *j)
 {
-	for (size_t i = 0; i < j->out_files.len; i++) {
-		const char *path = j->out_files.items[i], *slash = strrchr(path, '/');
-		_cleanup_free_ char *full = xasprintf("%s/out/%s", j->dir, path);
-		struct stat st;
+	json_t *files = json_array();
 
-		if (stat(full, &st)) return err_sys(e, "cannot find '%s'", full);
-		json_array_append_new(files, json_pack("{s:s, s:s, s:i}", "name", slash ? slash + 1 : path, "file",
-						       full, "mode", (int)(st.st_mode & 0777)));
+	for (size_t i = 0; i < j->nout_files; i++) {
+		const struct job_file *f = &j->out_files[i];
+		const char *slash = strrchr(f->path, '/');
+		_cleanup_free_ char *full = xasprintf("%s/out/%s", j->dir, f->path);
+
+		if (json_array_append_new(files, json_pack("{s:s, s:s, s:i}", "name", slash ? slash + 1 : f->path,
+							   "file", full, "mode", (int)f->mode))) {
+			json_decref(files);
+			return NULL;
+		}
 	}
-	return 0;
+	return files;
+}
+
+/* The boot proof that the published image itself passed: `check.file` may name another. */
+static const char *proof(struct job *j)
+{
+	if (j->spec.check.boot == BOOT_NONE) return "";
+	if (!strcmp(j->boot_file, j->out_files[0].path)) return plan_boot_name(j->spec.check.boot);
+	log_line(j->log, "slipway: the image %s is published without boot proof: %s was booted", j->out_files[0].path,
+		 j->boot_file);
+	return "";
+}
+
+/* The sealed deploy key, as `.ci.yml` has it; NULL: it is not there. */
+static json_t *sealed_key(const struct job *j, const char *name)
+{
+	for (size_t i = 0; i < j->spec.nenv; i++) {
+		const struct plan_env *row = &j->spec.env[i];
+		json_t *chunks;
+
+		if (row->text || !row->secret_name || strcmp(row->secret_name, name) != 0) continue;
+		chunks = json_array();
+		for (size_t k = 0; k < row->chunks.len; k++)
+			if (json_array_append_new(chunks, json_string(row->chunks.items[k])))
+				die("a sealed value that is not base64");
+		return json_pack("{s:s, s:s, s:o}", "name", name, "scope", j->repo.name, "chunks", chunks);
+	}
+	return NULL;
 }
 
 /* What the publisher needs, without any secret: the deploy key goes along sealed, and it opens that by itself. */
@@ -330,32 +297,32 @@ static json_t *publish_order(struct job *j, struct err *e)
 	_cleanup_free_ char *number = xasprintf("%s %d.%d", j->repo.name, j->build.number, j->row.number);
 	_cleanup_free_ char *cache = home_file(&j->home, "publish"), *pins = home_file(&j->home, "publish/known_hosts");
 	_cleanup_free_ char *key = home_repo(&j->home, j->repo.id, "key");
-	_cleanup_json_ json_t *order = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:[]}", "remote", p->repo,
-		"branch", p->branch, "path", p->path, "commit", j->build.commit, "source_repo", j->repo.name,
-		"source_branch", j->build.branch ? j->build.branch : "", "backend",
-		j->spec.backend ? j->spec.backend : "", "arch", j->spec.arch ? j->spec.arch : image_host_arch(),
-		"emulated", j->image.emulated, "image_digest", j->image.digest, "job", number, "checks",
-		j->spec.check.boot == BOOT_NONE ? "" : plan_boot_name(j->spec.check.boot), "cache", cache,
-		"known_hosts", pins, "source_mirror", j->mirror, "files");
+	_cleanup_json_ json_t *sealed = p->key ? sealed_key(j, p->key) : NULL, *order = NULL;
 
-	if (!order) die("cannot write the publish request");
-	if (list_files(j, json_object_get(order, "files"), e)) return NULL;
-	if (!p->key) return steal(order);
-	for (size_t i = 0; i < j->spec.nenv; i++) {
-		const struct plan_env *row = &j->spec.env[i];
-		json_t *sealed;
-
-		if (row->text || !row->secret_name || strcmp(row->secret_name, p->key) != 0) continue;
-		sealed = json_pack("{s:s, s:s, s:[]}", "name", p->key, "scope", j->repo.name, "chunks");
-		for (size_t k = 0; k < row->chunks.len; k++)
-			json_array_append_new(json_object_get(sealed, "chunks"), json_string(row->chunks.items[k]));
-		json_object_set_new(order, "sealed_key", sealed);
-		json_object_set_new(order, "repo_key_file", json_string(key));
-		return steal(order);
+	if (p->key && !sealed) {
+		err_set(e, ERR_MISSING, "the deploy key '%s' is not among the sealed values of env", p->key);
+		return NULL;
 	}
-	err_set(e, ERR_MISSING, "the deploy key '%s' is not among the sealed values of env", p->key);
-	return NULL;
+	order = json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:o}",
+		"remote", p->repo, "branch", p->branch, "path", p->path, "commit", j->build.commit, "source_repo",
+		j->repo.name, "source_branch", j->build.branch ? j->build.branch : "", "backend",
+		j->spec.backend ? j->spec.backend : "", "arch", j->spec.arch ? j->spec.arch : image_host_arch(),
+		"emulated", j->image.emulated, "image_digest", j->image.digest, "job", number, "checks", proof(j),
+		"cache", cache, "known_hosts", pins, "source_mirror", j->mirror, "keep", p->keep, "state",
+		j->home.state, "repo_id", (json_int_t)j->repo.id, "files", list_files(j));
+	if (!order || (sealed && (json_object_set(order, "sealed_key", sealed) ||
+				  json_object_set_new(order, "repo_key_file", json_string(key))))) {
+		err_set(e, ERR_INPUT, "cannot write the publish request: a name in it is not UTF-8");
+		return NULL;
+	}
+	return steal(order);
+}
+
+int job_may_publish(struct job *j, struct err *e)
+{
+	if (!j->spec.publish.repo) return 0;
+	return deploypath_check(&j->home, j->repo.id, j->repo.name, j->spec.publish.repo, NULL, e);
 }
 
 int job_publish(struct job *j, struct err *e)

@@ -21,7 +21,9 @@ static const struct command commands[] = {
 	{"image", cmd_image, "[--arch ARCH] [--packages A,B] [--find] NAME",
 	 "make an image, or find it made, and say where it is"},
 	{"unpack", cmd_unpack, NULL, NULL},
-	{"repo", cmd_repo, "add [--show-secret] NAME URL | list [--json] | key NAME   [--state DIR]",
+	{"repo", cmd_repo,
+	 "add [--show-secret] [--deploy-path PATH]... NAME URL | allow-path NAME PATH | list [--json] | key NAME   "
+	 "[--state DIR]",
 	 "the repositories that are built, and their keys"},
 	{"hook", cmd_hook, "install --repo NAME REPOSITORY | post-receive --repo NAME   [--state DIR]",
 	 "builds from pushes to a repository on this box"},
