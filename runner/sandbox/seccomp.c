@@ -31,7 +31,11 @@ static const char *const refused[] = {
 	"settimeofday", "stime", "clock_settime", "clock_settime64", "iopl", "ioperm", "reboot", "vhangup",
 	"personality"};
 
-/* Families that reach a hypervisor or kernel code in no namespace. */
+/* Families that reach a hypervisor or kernel code in no namespace. The kernel looks at 32 bits of the argument, a
+ * filter at 64: the upper ones are masked off. For 32-bit x86, libseccomp refuses the whole of socketcall(SYS_SOCKET)
+ * with the same rule, and that is meant: its family is in memory, where a filter cannot look, so to let it through
+ * would let every family through, to 64-bit programs too (int 0x80). A 32-bit program that makes sockets by socket(2)
+ * (musl) has them; one that only knows socketcall (glibc for i386) has none. */
 static const int refused_families[] = {AF_VSOCK, AF_ALG};
 
 static void release_p(scmp_filter_ctx *ctx)
@@ -52,7 +56,7 @@ static int add_rules(scmp_filter_ctx ctx)
 	}
 	for (size_t i = 0; i < ARRAY_LEN(refused_families) && !rc; i++)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-				      SCMP_A0(SCMP_CMP_EQ, (unsigned long)refused_families[i], 0));
+				      SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffUL, (unsigned long)refused_families[i]));
 	if (!rc)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
 				      SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));

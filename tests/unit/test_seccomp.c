@@ -1,5 +1,7 @@
 #include <errno.h>
+#include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +20,12 @@
 #include <cmocka.h>
 
 #include "runner/sandbox/seccomp.h"
+
+#ifdef __x86_64__
+#define NATIVE AUDIT_ARCH_X86_64
+#else
+#define NATIVE AUDIT_ARCH_AARCH64
+#endif
 
 /* Each returns what the call failed with, 0 when it went through. */
 static int try_unshare(void)
@@ -114,6 +122,98 @@ static void test_filter_refuses(void **state)
 	assert_int_equal(under_filter(try_bpf), EPERM);
 }
 
+/* --- what the filter says of calls that this kernel may not make --- */
+
+/* The few instructions that a filter is made of. src: seccomp(2), linux/filter.h */
+static uint32_t answer(const struct buf *bpf, const struct seccomp_data *call)
+{
+	const struct sock_filter *prog = (const void *)bpf->data;
+	size_t n = bpf->len / sizeof(*prog);
+	uint32_t acc = 0;
+
+	for (size_t pc = 0; pc < n; pc++) {
+		const struct sock_filter *f = &prog[pc];
+		int jump;
+
+		switch (f->code) {
+		case BPF_LD | BPF_W | BPF_ABS: memcpy(&acc, (const char *)call + f->k, sizeof(acc)); continue;
+		case BPF_ALU | BPF_AND | BPF_K: acc &= f->k; continue;
+		case BPF_JMP | BPF_JA: pc += f->k; continue;
+		case BPF_JMP | BPF_JEQ | BPF_K: jump = acc == f->k; break;
+		case BPF_JMP | BPF_JGT | BPF_K: jump = acc > f->k; break;
+		case BPF_JMP | BPF_JGE | BPF_K: jump = acc >= f->k; break;
+		case BPF_JMP | BPF_JSET | BPF_K: jump = (acc & f->k) != 0; break;
+		case BPF_RET | BPF_K: return f->k;
+		default: fail_msg("instruction %#x is not known here", f->code); return 0;
+		}
+		pc += jump ? f->jt : f->jf;
+	}
+	fail_msg("the filter has no end");
+	return 0;
+}
+
+static void test_filter_looks_at_32_bits_of_a_family(void **state)
+{
+	const uint32_t refused = SECCOMP_RET_ERRNO | EAFNOSUPPORT;
+	static const int families[] = {AF_VSOCK, AF_ALG};
+	struct buf bpf = BUF_INIT(1 << 20);
+	struct err e;
+
+	(void)state;
+	assert_int_equal(seccomp_filter(&bpf, &e), 0);
+	for (size_t i = 0; i < 2; i++) {
+		struct seccomp_data call = {.nr = SYS_socket, .arch = NATIVE, .args = {(uint64_t)families[i]}};
+
+		assert_int_equal(answer(&bpf, &call), refused);
+		call.args[0] |= 0x100000000;
+		assert_int_equal(answer(&bpf, &call), refused);
+		call.args[0] |= 0xffffffff00000000;
+		assert_int_equal(answer(&bpf, &call), refused);
+		call.args[0] = AF_INET;
+		assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
+		call.args[0] |= 0x100000000;
+		assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
+	}
+	buf_release(&bpf);
+}
+
+static void test_filter_masks_clone_flags(void **state)
+{
+	struct seccomp_data call = {.nr = SYS_clone, .arch = NATIVE, .args = {CLONE_NEWUSER | 0x700000000}};
+	struct buf bpf = BUF_INIT(1 << 20);
+	struct err e;
+
+	(void)state;
+	assert_int_equal(seccomp_filter(&bpf, &e), 0);
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ERRNO | EPERM);
+	call.args[0] = SIGCHLD;
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
+	buf_release(&bpf);
+}
+
+#ifdef __x86_64__
+/* 32-bit x86: socket(2) by family; socketcall's family cannot be seen, so that makes no socket at all. */
+static void test_filter_of_32_bit_sockets(void **state)
+{
+	enum { I386_SOCKETCALL = 102, I386_SOCKET = 359, CALL_SOCKET = 1, CALL_CONNECT = 3 };
+	struct seccomp_data call = {.nr = I386_SOCKET, .arch = AUDIT_ARCH_I386, .args = {AF_INET}};
+	struct buf bpf = BUF_INIT(1 << 20);
+	struct err e;
+
+	(void)state;
+	assert_int_equal(seccomp_filter(&bpf, &e), 0);
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
+	call.args[0] = AF_ALG;
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+	call.nr = I386_SOCKETCALL;
+	call.args[0] = CALL_SOCKET;
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+	call.args[0] = CALL_CONNECT;
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
+	buf_release(&bpf);
+}
+#endif
+
 static void test_filter_lets_ordinary_calls_through(void **state)
 {
 	(void)state;
@@ -126,6 +226,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_filter_refuses),
+		cmocka_unit_test(test_filter_looks_at_32_bits_of_a_family),
+		cmocka_unit_test(test_filter_masks_clone_flags),
+#ifdef __x86_64__
+		cmocka_unit_test(test_filter_of_32_bit_sockets),
+#endif
 		cmocka_unit_test(test_filter_lets_ordinary_calls_through),
 	};
 
