@@ -52,6 +52,18 @@ char *json_text(const json_t *j)
 	return s;
 }
 
+json_t *json_any_text(const char *text)
+{
+	json_t *s = json_string(text);
+	_cleanup_free_ char *clean = s ? NULL : xstrdup(text);
+
+	for (char *p = clean; p && *p; p++)
+		if ((unsigned char)*p > 126) *p = '?';
+	if (!s) s = json_string(clean);
+	if (!s) die("cannot make a JSON string");
+	return s;
+}
+
 json_t *json_at(const json_t *j, const char *path)
 {
 	const json_t *at = j;

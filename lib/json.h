@@ -21,6 +21,9 @@ int json_parse(const char *name, const void *data, size_t len, json_t **json_r, 
 /* json_text - compact, keys sorted, no NUL; caller frees. */
 char *json_text(const json_t *j);
 
+/* A string of any bytes: JSON is UTF-8, so in text that is not, the odd bytes become '?'. New reference. */
+json_t *json_any_text(const char *text);
+
 /* A member by dotted path ("repository.full_name"), NULL if it is not there. Borrowed. */
 json_t *json_at(const json_t *j, const char *path);
 

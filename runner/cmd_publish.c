@@ -266,17 +266,6 @@ static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
 
 /* --- the result --- */
 
-/* A remote's words may be anything; JSON is UTF-8. */
-static json_t *any_text(const char *text)
-{
-	json_t *s = json_string(text);
-	_cleanup_free_ char *clean = s ? NULL : xstrdup(text);
-
-	for (char *p = clean; p && *p; p++)
-		if ((unsigned char)*p > 126) *p = '?';
-	return s ? s : json_string(clean);
-}
-
 static void put_json(int result_fd, json_t *j)
 {
 	_cleanup_free_ char *text = json_text(j), *line = xasprintf("%s\n", text);
@@ -296,8 +285,9 @@ static int run(const struct order *o, int result_fd, struct err *e)
 	alarm(STALL_S);
 	if (publish_run(&o->request, o->have_key ? &o->key : NULL, on_line, NULL, &res, e)) return -1;
 	if (o->as_json)
-		put_json(result_fd, json_pack("{s:b, s:s, s:b, s:b, s:s}", "ok", 1, "commit", res.commit, "unchanged",
-					      res.unchanged, "latest_moved", res.latest_moved, "note", res.note));
+		put_json(result_fd,
+			 json_pack("{s:b, s:s, s:b, s:b, s:o}", "ok", 1, "commit", res.commit, "unchanged",
+				   res.unchanged, "latest_moved", res.latest_moved, "note", json_any_text(res.note)));
 	return 0;
 }
 
@@ -318,6 +308,6 @@ int cmd_publish(int argc, char **argv)
 	if (rc == 0) return 0;
 	if (o.as_json)
 		put_json(result_fd, json_pack("{s:b, s:s, s:o}", "ok", 0, "kind", err_kind_name(e.kind), "error",
-					      any_text(e.text)));
+					      json_any_text(e.text)));
 	return cmd_fail("publish", e.text);
 }

@@ -59,26 +59,19 @@ static json_t *list_files(const struct manifest_file *files, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct manifest_file *f = sorted[i];
 
-		json_array_append_new(list,
-				      json_pack("{s:s, s:I, s:s, s:s}", "name", f->name, "size", (json_int_t)f->size,
-						"mode", mode_text(f->mode), "sha256", f->sha256));
+		/* publish_request_check lets no name through that is not UTF-8 */
+		if (json_array_append_new(list, json_pack("{s:s, s:I, s:s, s:s}", "name", f->name, "size",
+							  (json_int_t)f->size, "mode", mode_text(f->mode), "sha256",
+							  f->sha256)))
+			die("cannot write file '%s' into a manifest", f->name);
 	}
 	return list;
 }
 
-/* Text that is not UTF-8 (a branch's name may be anything) must not make the manifest unwritable. */
+/* A branch's name may be anything: that must not make the manifest unwritable. */
 static void set_text(json_t *j, const char *key, const char *value)
 {
-	json_t *s = json_string(value ? value : "");
-
-	if (!s) {
-		_cleanup_free_ char *clean = xstrdup(value);
-
-		for (char *p = clean; *p; p++)
-			if ((unsigned char)*p > 126) *p = '?';
-		s = json_string(clean);
-	}
-	json_object_set_new(j, key, s);
+	if (json_object_set_new(j, key, json_any_text(value ? value : ""))) die("cannot write a manifest");
 }
 
 char *manifest_text(const struct publish_request *r, const struct manifest_image *image,

@@ -13,6 +13,7 @@
  *   <path>/<commit>/<file>       the other files, as they are
  *   <path>/<commit>/manifest.json
  *   <path>/latest                <commit> and a newline: 41 bytes
+ * and, where `keep` says so, the oldest <path>/<commit>/ folders taken away.
  * Runs in a process of its own (`runner publish`), the only one that ever holds the deploy key. */
 
 struct publish_file {
@@ -33,6 +34,7 @@ struct publish_request {
 	char *job;                  /* "demo/site 3.1": repository, build and job number */
 	struct publish_file *files; /* at least one; the first is the image */
 	size_t nfiles;
+	int keep;            /* most images under `path`, this one and what `latest` names always among them; 0: all */
 	char *checks;        /* boot proof that was passed: "unix", "qemu", or "" */
 	char *cache;         /* folder for the bare clone of the deployment repository */
 	char *known_hosts;   /* file of pinned host keys: first use is pinned and said, a changed one refused */
@@ -42,7 +44,7 @@ void publish_request_release(struct publish_request *r);
 /* publish_request_check - pure: remote, branch, path, commit, names. err ERR_INPUT "bad path 'a/../b': it holds '..'"
  */
 int publish_request_check(const struct publish_request *r, struct err *e) MUST_USE;
-/* The request without any secret, as the leader hands it to the publisher. */
+/* The request without any secret, as the leader hands it to the publisher. NULL: a string in it is not UTF-8. */
 json_t *publish_request_to_json(const struct publish_request *r);
 /* err ERR_INPUT, also for whatever publish_request_check refuses; r untouched but empty */
 int publish_request_from_json(const json_t *j, struct publish_request *r, struct err *e) MUST_USE;

@@ -1,5 +1,6 @@
 /* A publish request: what is allowed in one, and its JSON form. Pure. */
 #include <ctype.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,18 +140,22 @@ static char **member_at(const struct publish_request *r, const struct member *m)
 json_t *publish_request_to_json(const struct publish_request *r)
 {
 	json_t *j = json_object(), *files = json_array();
+	int bad = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(members); i++) {
 		const char *value = *member_at(r, &members[i]);
 
-		if (value) json_object_set_new(j, members[i].name, json_string(value));
+		if (value) bad |= json_object_set_new(j, members[i].name, json_string(value));
 	}
-	json_object_set_new(j, "emulated", json_boolean(r->emulated));
+	bad |= json_object_set_new(j, "emulated", json_boolean(r->emulated));
+	if (r->keep) bad |= json_object_set_new(j, "keep", json_integer(r->keep));
 	for (size_t i = 0; i < r->nfiles; i++)
-		json_array_append_new(files, json_pack("{s:s, s:s, s:i}", "name", r->files[i].name, "file",
-						       r->files[i].file, "mode", (int)r->files[i].mode));
-	json_object_set_new(j, "files", files);
-	return j;
+		bad |= json_array_append_new(files, json_pack("{s:s, s:s, s:i}", "name", r->files[i].name, "file",
+							      r->files[i].file, "mode", (int)r->files[i].mode));
+	bad |= json_object_set_new(j, "files", files);
+	if (!bad) return j;
+	json_decref(j);
+	return NULL;
 }
 
 static int file_from_json(const json_t *j, struct publish_file *f, struct err *e)
@@ -169,6 +174,7 @@ static int file_from_json(const json_t *j, struct publish_file *f, struct err *e
 static int fill(const json_t *j, struct publish_request *r, struct err *e)
 {
 	json_t *files = json_at(j, "files");
+	int64_t keep = 0;
 
 	if (!json_is_object(j)) return err_set(e, ERR_INPUT, "not an object");
 	for (size_t i = 0; i < ARRAY_LEN(members); i++) {
@@ -183,6 +189,9 @@ static int fill(const json_t *j, struct publish_request *r, struct err *e)
 		*member_at(r, m) = xstrdup(value);
 	}
 	r->emulated = json_bool_or(j, "emulated", 0);
+	if (json_at(j, "keep") && json_need_int(j, "keep", &keep, e)) return -1;
+	if (keep < 0 || keep > INT_MAX) return err_set(e, ERR_INPUT, "'keep' is not a number of images");
+	r->keep = (int)keep;
 	if (!json_is_array(files)) return err_set(e, ERR_INPUT, "'files' is not a list");
 	if (json_array_size(files) > MAX_FILES) return err_set(e, ERR_INPUT, "more than %d files", MAX_FILES);
 	r->files = xcalloc(json_array_size(files) + 1, sizeof(*r->files));

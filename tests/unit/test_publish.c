@@ -90,7 +90,7 @@ static void test_remotes_that_are_refused(void **state)
 static const char good[] =
 	"{\"remote\":\"/srv/d.git\",\"branch\":\"main\",\"path\":\"unix\",\"commit\":\"" SHA "\","
 	"\"source_repo\":\"demo/site\",\"source_branch\":\"main\",\"backend\":\"unix\",\"arch\":\"amd64\","
-	"\"emulated\":true,\"image_digest\":\"sha256:00\",\"job\":\"demo/site 3.1\",\"checks\":\"unix\","
+	"\"emulated\":true,\"keep\":3,\"image_digest\":\"sha256:00\",\"job\":\"demo/site 3.1\",\"checks\":\"unix\","
 	"\"cache\":\"/c\",\"source_mirror\":\"/m\",\"files\":["
 	"{\"name\":\"www\",\"file\":\"/o/www\",\"mode\":493},"
 	"{\"name\":\"a.conf\",\"file\":\"/o/a.conf\",\"mode\":420}]}";
@@ -121,6 +121,7 @@ static void test_a_request_goes_through_json_and_back(void **state)
 	assert_string_equal(r.remote, "/srv/d.git");
 	assert_string_equal(r.job, "demo/site 3.1");
 	assert_int_equal(r.emulated, 1);
+	assert_int_equal(r.keep, 3);
 	assert_null(r.known_hosts);
 	assert_int_equal(r.nfiles, 2);
 	assert_int_equal(r.files[0].mode, 0755);
@@ -133,8 +134,8 @@ static void test_a_request_goes_through_json_and_back(void **state)
 
 static void test_members_that_may_be_absent(void **state)
 {
-	static const char *const names[] = {"source_repo",  "source_branch", "backend", "arch",         "emulated",
-					    "image_digest", "job",           "checks",  "source_mirror"};
+	static const char *const names[] = {"source_repo",  "source_branch", "backend", "arch",   "emulated",
+					    "image_digest", "keep",          "job",     "checks", "source_mirror"};
 	struct publish_request r;
 	struct err e;
 
@@ -171,6 +172,9 @@ static void test_requests_that_are_refused(void **state)
 		{"commit", "\"0000000000000000000000000000000000000000\"",
 		 "bad commit '0000000000000000000000000000000000000000': no commit has that name"},
 		{"backend", "\"a\\nb\"", "bad backend: it holds a control character"},
+		{"keep", "-1", "'keep' is not a number of images"},
+		{"keep", "2147483648", "'keep' is not a number of images"},
+		{"keep", "\"3\"", "'keep' is not a whole number"},
 		{"files", "{}", "'files' is not a list"},
 		{"files", "[]", "there is no file to publish"},
 		{"files", "[{}]", "file 1: 'name' is missing"},
@@ -195,6 +199,25 @@ static void test_requests_that_are_refused(void **state)
 		assert_refused(publish_request_from_json(j, &r, &e), e, ERR_INPUT, want);
 		assert_null(r.remote);
 	}
+}
+
+static void test_a_request_that_json_cannot_hold(void **state)
+{
+	char name_text[] = "www", odd[] = "/o/\xff", good_path[] = "/o/www", remote[] = "/d";
+	struct publish_file file = {.name = name_text, .file = odd, .mode = 0644};
+	struct publish_request r = {.remote = remote, .files = &file, .nfiles = 1};
+	_cleanup_json_ json_t *j = NULL, *name = json_any_text("b\xffr\xc3"), *plain = json_any_text("b\xc3\xbcr");
+
+	(void)state;
+	assert_null(publish_request_to_json(&r));
+	file.file = good_path;
+	r.source_branch = odd;
+	assert_null(publish_request_to_json(&r));
+	r.source_branch = NULL;
+	j = publish_request_to_json(&r);
+	assert_non_null(j);
+	assert_string_equal(json_string_value(name), "b?r?");
+	assert_string_equal(json_string_value(plain), "b\xc3\xbcr");
 }
 
 /* --- manifests --- */
@@ -414,6 +437,7 @@ int main(void)
 		cmocka_unit_test(test_a_request_goes_through_json_and_back),
 		cmocka_unit_test(test_members_that_may_be_absent),
 		cmocka_unit_test(test_requests_that_are_refused),
+		cmocka_unit_test(test_a_request_that_json_cannot_hold),
 		cmocka_unit_test(test_a_manifest_is_canonical),
 		cmocka_unit_test(test_measuring_a_file),
 		cmocka_unit_test(test_host_keys_are_pinned_once),
