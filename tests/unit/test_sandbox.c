@@ -66,12 +66,12 @@ static void find_runner(void)
 
 static void make_layer(void)
 {
-	const char *argv[] = {
-		"sh", "-ec",
-		"mkdir -p bin dev etc proc root sys tmp var; cp /bin/busybox bin/; chmod 1777 tmp; "
-		"PATH=$PATH:/usr/sbin:/sbin chroot . /bin/busybox --install -s /bin; echo root:x:0:0:root:/root:/bin/sh >etc/passwd; "
-		"echo layer >etc/layer; chown 42:43 var",
-		NULL};
+	const char *argv[] = {"sh", "-ec",
+			      "mkdir -p bin dev etc proc root sys tmp var; cp /bin/busybox bin/; chmod 1777 tmp; "
+			      "PATH=$PATH:/usr/sbin:/sbin chroot . /bin/busybox --install -s /bin; echo "
+			      "root:x:0:0:root:/root:/bin/sh >etc/passwd; "
+			      "echo layer >etc/layer; chown 42:43 var",
+			      NULL};
 	struct child_opts o = {.argv = argv, .cwd = fx.layer};
 
 	must(userns_mkdir(fx.layer, &failure));
