@@ -146,6 +146,7 @@ static const struct option options[] = {
 	{"source-branch", required_argument, NULL, 'S'},
 	{"source-mirror", required_argument, NULL, 'm'},
 	{"job", required_argument, NULL, 'j'},
+	{"keep", required_argument, NULL, 'K'},
 	{"known-hosts", required_argument, NULL, 'h'},
 	{"cache", required_argument, NULL, 'C'},
 	{"state", required_argument, NULL, 't'},
@@ -172,14 +173,24 @@ static char **option_place(struct publish_request *r, int c)
 	}
 }
 
-static int key_from_fd(const char *text, struct order *o, struct err *e)
+static int number_of(const char *text, const char *option, int *n_r, struct err *e)
 {
 	char *end;
-	long fd = strtol(text, &end, 10);
+	long n = strtol(text, &end, 10);
 
-	if (!*text || *end || fd < 0 || fd > INT_MAX) return err_set(e, ERR_INPUT, "--key-fd '%s': not a number", text);
+	if (end == text || *end || n < 0 || n > INT_MAX)
+		return err_set(e, ERR_INPUT, "%s '%s': not a number", option, text);
+	*n_r = (int)n;
+	return 0;
+}
+
+static int key_from_fd(const char *text, struct order *o, struct err *e)
+{
+	int fd;
+
+	if (number_of(text, "--key-fd", &fd, e)) return -1;
 	o->have_key = 1;
-	return secret_read_fd((int)fd, "--key-fd", MAX_KEY, &o->key, e);
+	return secret_read_fd(fd, "--key-fd", MAX_KEY, &o->key, e);
 }
 
 static int key_from_env(const char *name, struct order *o, struct err *e)
@@ -247,6 +258,9 @@ static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
 		case 'k': key_fd = optarg; break;
 		case 'e': key_env = optarg; break;
 		case 't': state = optarg; break;
+		case 'K':
+			if (number_of(optarg, "--keep", &o->request.keep, e)) return -1;
+			break;
 		case 'J': o->as_json = 1; break;
 		default: return 2;
 		}

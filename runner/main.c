@@ -32,7 +32,8 @@ static const struct command commands[] = {
 	 "find pushes that nobody told of, and have them built"},
 	{"publish", cmd_publish,
 	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
-	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--known-hosts FILE] [--cache DIR] "
+	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--keep N] [--known-hosts FILE] "
+	 "[--cache DIR] "
 	 "[--state DIR] [--json] FILE...",
 	 "put an image and its files into a deployment repository"},
 	{"box", sandbox_box_main, NULL, NULL},

@@ -55,6 +55,15 @@ static int put_latest(git_repository *git, git_treebuilder *b, const char *commi
 	return put_file(b, "latest", &blob, 0644, e);
 }
 
+/* Under `path` itself: what names the image, and no more images than are kept. */
+static int finish_path(git_repository *git, git_treebuilder *b, const struct layout *l, struct err *e)
+{
+	for (size_t i = 0; l->gone && i < l->gone->len; i++)
+		if (git_treebuilder_get(b, l->gone->items[i]) && git_treebuilder_remove(b, l->gone->items[i]))
+			return bad_tree(e);
+	return l->set_latest ? put_latest(git, b, l->commit, e) : 0;
+}
+
 /* `old` with the rest of the path, l->path from `rest` on, below it. */
 static int rewrite(git_repository *git, const git_tree *old, const char *rest, const struct layout *l, git_oid *tree_r,
 		   struct err *e)
@@ -71,7 +80,7 @@ static int rewrite(git_repository *git, const git_tree *old, const char *rest, c
 		return -1;
 	if (git_treebuilder_new(&b, git, old) || git_treebuilder_insert(NULL, b, name, &below, GIT_FILEMODE_TREE))
 		return bad_tree(e);
-	if (!*rest && l->set_latest && put_latest(git, b, l->commit, e)) return -1;
+	if (!*rest && finish_path(git, b, l, e)) return -1;
 	return git_treebuilder_write(tree_r, b) ? bad_tree(e) : 0;
 }
 

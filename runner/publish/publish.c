@@ -22,6 +22,7 @@
 #include "runner/publish/compress.h"
 #include "runner/publish/deploykey.h"
 #include "runner/publish/deployrepo.h"
+#include "runner/publish/keep.h"
 #include "runner/publish/layout.h"
 #include "runner/publish/manifest.h"
 
@@ -229,6 +230,9 @@ static int build_on(struct work *w, const git_oid *tip, git_oid *commit_r, struc
 	_cleanup_git_(git_commit) git_commit *parent = NULL;
 	_cleanup_git_(git_tree) git_tree *base = NULL;
 	struct layout l = {.path = r->path, .commit = r->commit, .files = w->files, .nfiles = r->nfiles + 1};
+	struct keep k = {.path = r->path, .most = r->keep, .always = {r->commit}};
+	_cleanup_vec_ struct vec gone = VEC_INIT;
+	struct err why;
 	char named[41];
 	git_oid tree;
 
@@ -236,7 +240,13 @@ static int build_on(struct work *w, const git_oid *tip, git_oid *commit_r, struc
 		return git2_fail(e, ERR_SYS, "cannot read the tip of the deployment repository");
 	if (layout_latest(git, base, r->path, named, e)) return -1;
 	l.set_latest = may_move(r, named, e);
-	if (l.set_latest < 0 || layout_tree(git, base, &l, &tree, e)) return -1;
+	if (l.set_latest < 0) return -1;
+	if (!l.set_latest) k.always[1] = named;
+	/* An image that is one too many is no reason to fail: the next publication counts again. */
+	if (keep_choose(git, parent, &k, &gone, &why)) say(w, "%s: no image is taken away", why.text);
+	l.gone = &gone;
+	if (layout_tree(git, base, &l, &tree, e)) return -1;
+	res->pruned = (int)gone.len;
 	res->latest_moved = l.set_latest;
 	res->note[0] = '\0';
 	if (!l.set_latest) {
@@ -335,6 +345,7 @@ static void tell_result(struct work *w, const struct publish_result *res)
 		say(w, "%s/%s was published before: nothing to add to %s", r->path, r->commit, res->commit);
 	else
 		say(w, "published %s/%s as %s of %s", r->path, r->commit, res->commit, r->branch);
+	if (res->pruned) say(w, "%d older images taken away: %s keeps %d", res->pruned, r->path, r->keep);
 	if (*res->note) say(w, "%s", res->note);
 }
 

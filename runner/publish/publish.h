@@ -53,6 +53,7 @@ struct publish_result {
 	char commit[41];  /* of the deployment repository: the new one, or the tip where nothing changed */
 	int unchanged;    /* the same had been published before: no second commit */
 	int latest_moved; /* 1: `latest` names our commit now; 0: it names something newer, `note` says so */
+	int pruned;       /* images that were one too many */
 	char note[300];
 };
 
