@@ -3,15 +3,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include "lib/fetch.h"
 #include "lib/fs.h"
 #include "senv/keys.h"
 #include "senv/yamledit.h"
+#include "senv/yamlsealed.h"
 #include "senv/yamltree.h"
 
 const char *cli_value(char **argv)
@@ -23,18 +26,42 @@ const char *cli_value(char **argv)
 	return optarg;
 }
 
-int cli_public_key(const char *text_or_file, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e)
+int cli_input(const char *path, struct secret *value_r, struct err *e)
+{
+	if (!path || !strcmp(path, "-")) return secret_read_fd(STDIN_FILENO, "stdin", CLI_MAX_INPUT, value_r, e);
+	return secret_read_file(path, CLI_MAX_INPUT, value_r, e);
+}
+
+static int key_of_url(const char *url, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e)
+{
+	_cleanup_fetch_ struct fetch_answer a = {.body = BUF_INIT(4096)};
+	struct fetch f = {.method = "GET", .url = url, .timeout_ms = 30000};
+	_cleanup_free_ char *print = NULL;
+
+	if (fetch(&f, &a, e)) return -1;
+	if (a.location)
+		return err_set(e, ERR_REMOTE, "'%.300s' leads to '%.300s': give that one, if you trust it", url,
+			       a.location);
+	if (a.status != 200) return err_set(e, ERR_REMOTE, "'%.300s' answered with status %d", url, a.status);
+	if (key_public_parse(buf_str(&a.body), pub_r, e)) return err_wrap(e, "'%.300s'", url);
+	print = key_fingerprint(pub_r);
+	fprintf(stderr, "key of %s: %s\n", url, print);
+	return 0;
+}
+
+int cli_public_key(const char *from, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e)
 {
 	_cleanup_secret_ struct secret text = SECRET_INIT, key = SECRET_INIT;
 	struct err ignored;
 
-	if (!strncmp(text_or_file, "senv-", 5)) return key_public_parse(text_or_file, pub_r, e);
-	if (secret_read_file(text_or_file, 4096, &text, e)) return err_wrap(e, "cannot read the public key");
+	if (!strncmp(from, "senv-", 5)) return key_public_parse(from, pub_r, e);
+	if (strstr(from, "://")) return key_of_url(from, pub_r, e);
+	if (secret_read_file(from, 4096, &text, e)) return err_wrap(e, "cannot read the public key");
 	if (!key_public_parse((char *)text.data, pub_r, &ignored)) return 0;
 	if (key_is_locked((char *)text.data, text.len)) {
-		if (cli_secret_key(text_or_file, &key, e)) return -1;
+		if (cli_secret_key(from, &key, e)) return -1;
 	} else if (key_parse((char *)text.data, text.len, &key, &ignored)) {
-		return err_set(e, ERR_INPUT, "file '%s' holds no key", text_or_file);
+		return err_set(e, ERR_INPUT, "file '%s' holds no key", from);
 	}
 	key_public(&key, pub_r);
 	return 0;
@@ -127,7 +154,7 @@ int cli_preset(const char *ci, size_t var_len, size_t *text_bytes_r, struct err 
 		int name_counts; /* the limit is on NAME=VALUE */
 	} presets[] = {
 		{"travis", 501, 1},       {"github", 48000, 0}, {"gitlab", 10000, 0},
-		{"woodpecker", 60000, 0}, {"drone", 48000, 0},  {"sourcehut", 60000, 0},
+		{"woodpecker", 65535, 0}, {"drone", 65000, 0},  {"sourcehut", 16384, 0},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(presets); i++) {
@@ -141,16 +168,22 @@ int cli_preset(const char *ci, size_t var_len, size_t *text_bytes_r, struct err 
 		       "no limits known for '%s'; known are travis github gitlab woodpecker drone sourcehut", ci);
 }
 
-int cli_add(const char *path, const char *name, const struct vec *chunks, struct err *e)
+int cli_rewrite(const char *path, const struct buf *text, struct err *e)
 {
-	_cleanup_buf_ struct buf in = BUF_INIT(YAMLTREE_MAX_BYTES), out = BUF_INIT(YAMLTREE_MAX_BYTES);
 	_cleanup_free_ char *real = realpath(path, NULL); /* a link stays one */
 	struct stat st;
 
 	if (!real || stat(real, &st)) return err_sys(e, "cannot find '%s'", path);
-	if (fs_read_file(real, &in, e)) return -1;
+	return fs_write_file(real, buf_str(text), text->len, st.st_mode & 07777, e);
+}
+
+int cli_add(const char *path, const char *name, const struct vec *chunks, struct err *e)
+{
+	_cleanup_buf_ struct buf in = BUF_INIT(YAMLTREE_MAX_BYTES), out = BUF_INIT(YAMLTREE_MAX_BYTES);
+
+	if (fs_read_file(path, &in, e)) return -1;
 	if (yamledit_add(path, buf_str(&in), in.len, name, chunks, &out, e)) return -1;
-	return fs_write_file(real, buf_str(&out), out.len, st.st_mode & 07777, e);
+	return cli_rewrite(path, &out, e);
 }
 
 /* A plain decimal number of chunks, from 1. */
@@ -166,14 +199,12 @@ static long count_of(const char *s)
 	return n > SEAL_MAX_CHUNKS ? -1 : n;
 }
 
-int cli_open_env(const struct secret *key, const char *scope, const char *prefix, struct secret *value_r, struct err *e)
+static int chunks_of_env(const char *prefix, struct vec *chunks, struct err *e)
 {
 	_cleanup_free_ char *num_name = xasprintf("SENV_%s_num", prefix), *past = NULL;
-	_cleanup_vec_ struct vec chunks = VEC_INIT;
 	const char *num = getenv(num_name);
 	long n;
 
-	if (seal_check_name(prefix, e)) return -1;
 	if (!num) return err_set(e, ERR_MISSING, "%s is not set in the environment", num_name);
 	n = count_of(num);
 	if (n < 0) return err_set(e, ERR_INPUT, "%s is no count of chunks", num_name);
@@ -182,9 +213,39 @@ int cli_open_env(const struct secret *key, const char *scope, const char *prefix
 		const char *chunk = getenv(name);
 
 		if (!chunk) return err_set(e, ERR_MISSING, "%s is not set in the environment", name);
-		vec_add(&chunks, chunk);
+		vec_add(chunks, chunk);
 	}
 	past = xasprintf("SENV_%s_%ld", prefix, n);
 	if (getenv(past)) return err_set(e, ERR_INPUT, "%s is set, though %s is %ld", past, num_name, n);
-	return seal_open(key, scope, prefix, &chunks, NULL, value_r, e);
+	return 0;
+}
+
+static int chunks_of_file(const char *file, const char *name, struct vec *chunks, struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(YAMLTREE_MAX_BYTES);
+	_cleanup_sealed_ struct yaml_sealed_list l = {0};
+	const struct yaml_sealed *found = NULL;
+
+	if (fs_read_file(file, &text, e) || yamlsealed_find(file, buf_str(&text), text.len, &l, e)) return -1;
+	for (size_t i = 0; i < l.len; i++) {
+		if (!l.items[i].name || strcmp(l.items[i].name, name) != 0) continue;
+		if (found)
+			return err_set(e, ERR_INPUT, "%s:%zu: '%s' is there twice, first in line %zu", file,
+				       l.items[i].line, name, found->line);
+		found = &l.items[i];
+	}
+	if (!found) return err_set(e, ERR_MISSING, "there is no sealed '%s' in '%s'", name, file);
+	for (size_t i = 0; i < found->chunks.len; i++) vec_add(chunks, found->chunks.items[i]);
+	return 0;
+}
+
+int cli_open(const struct secret *key, const struct cli_sealed *where, struct secret *value_r, struct err *e)
+{
+	_cleanup_vec_ struct vec chunks = VEC_INIT;
+
+	if (seal_check_name(where->prefix, e)) return -1;
+	if (where->from ? chunks_of_file(where->from, where->prefix, &chunks, e)
+			: chunks_of_env(where->prefix, &chunks, e))
+		return -1;
+	return seal_open(key, cli_scope(where->scope), where->prefix, &chunks, NULL, value_r, e);
 }

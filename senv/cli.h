@@ -3,6 +3,7 @@
 
 #include <getopt.h>
 
+#include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/secret.h"
 #include "lib/vec.h"
@@ -15,8 +16,12 @@ enum { CLI_MAX_INPUT = SEAL_MAX_VALUE };
 /* Value of the option that getopt_long just gave: `-p x`, `-px`, `-p=x`, `--prefix x`, `--prefix=x` are all x. */
 const char *cli_value(char **argv);
 
-/* cli_public_key - from its text, or a file that holds a public or a secret key. */
-int cli_public_key(const char *text_or_file, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e) MUST_USE;
+/* cli_input - a file, or stdin where path is NULL or "-". err ERR_INPUT over CLI_MAX_INPUT */
+int cli_input(const char *path, struct secret *value_r, struct err *e) MUST_USE;
+
+/* cli_public_key - from its text, from a file that holds a public or a secret key, or from a runner's URL; that one's
+ * fingerprint is shown on stderr. */
+int cli_public_key(const char *text_file_or_url, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e) MUST_USE;
 
 /* cli_secret_key - from a file, or, file NULL, from $SENV_KEY. A protected one asks for its passphrase. */
 int cli_secret_key(const char *file, struct secret *key_r, struct err *e) MUST_USE;
@@ -34,11 +39,21 @@ const char *cli_scope(const char *option);
  * longest variable's name. err ERR_INPUT unknown CI */
 int cli_preset(const char *ci, size_t var_len, size_t *text_bytes_r, struct err *e) MUST_USE;
 
-/* cli_add - yamledit_add on a file: atomic, with the file's own mode. */
+/* cli_rewrite - a file's new text: atomic, with the file's own mode; a link stays one. */
+int cli_rewrite(const char *path, const struct buf *text, struct err *e) MUST_USE;
+
+/* cli_add - yamledit_add on a file. */
 int cli_add(const char *path, const char *name, const struct vec *chunks, struct err *e) MUST_USE;
 
-/* cli_open_env - the secret that SENV_<prefix>_num and SENV_<prefix>_<i> hold. */
-int cli_open_env(const struct secret *key, const char *scope, const char *prefix, struct secret *value_r,
-		 struct err *e) MUST_USE;
+/* Where a sealed value to open stands, and what it must be. */
+struct cli_sealed {
+	const char *scope;  /* --scope, or NULL: what the CI says */
+	const char *from;   /* --from: a YAML file; NULL: the environment */
+	const char *prefix; /* its name */
+};
+
+/* cli_open - the value of SENV_<prefix>_num and SENV_<prefix>_<i>, or of the file.
+ *  err  ERR_MISSING not there; ERR_INPUT there twice, a wrong count; as seal_open */
+int cli_open(const struct secret *key, const struct cli_sealed *where, struct secret *value_r, struct err *e) MUST_USE;
 
 #endif

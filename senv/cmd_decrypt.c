@@ -16,23 +16,28 @@
 #include "senv/cmd.h"
 
 struct decrypt_opts {
-	const char *key, *prefix, *scope, *output;
+	const char *key, *output;
+	struct cli_sealed sealed;
 	int agent;
 };
 
 static int parse(int argc, char **argv, struct decrypt_opts *o)
 {
-	static const struct option options[] = {
-		{"key", required_argument, NULL, 'k'},    {"prefix", required_argument, NULL, 'p'},
-		{"scope", required_argument, NULL, 's'},  {"agent", no_argument, NULL, 'A'},
-		{"output", required_argument, NULL, 'o'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"key", required_argument, NULL, 'k'},
+						{"prefix", required_argument, NULL, 'p'},
+						{"scope", required_argument, NULL, 's'},
+						{"agent", no_argument, NULL, 'A'},
+						{"output", required_argument, NULL, 'o'},
+						{"from", required_argument, NULL, 'F'},
+						{NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+k:p:o:", options, NULL)) != -1) switch (c) {
 		case 'k': o->key = cli_value(argv); break;
-		case 'p': o->prefix = cli_value(argv); break;
-		case 's': o->scope = optarg; break;
+		case 'p': o->sealed.prefix = cli_value(argv); break;
+		case 's': o->sealed.scope = optarg; break;
 		case 'o': o->output = cli_value(argv); break;
+		case 'F': o->sealed.from = optarg; break;
 		case 'A': o->agent = 1; break;
 		default: return -1;
 		}
@@ -44,13 +49,13 @@ static int open_value(const struct decrypt_opts *o, struct secret *value_r, stru
 	_cleanup_secret_ struct secret key = SECRET_INIT;
 
 	if (cli_secret_key(o->key, &key, e)) return -1;
-	return cli_open_env(&key, cli_scope(o->scope), o->prefix, value_r, e);
+	return cli_open(&key, &o->sealed, value_r, e);
 }
 
 int senv_decrypt(int argc, char **argv)
 {
 	_cleanup_secret_ struct secret value = SECRET_INIT;
-	struct decrypt_opts o = {.prefix = "default"};
+	struct decrypt_opts o = {.sealed.prefix = "default"};
 	struct err e;
 	int failed;
 
@@ -91,14 +96,27 @@ static void command_env(const char *prefix, struct vec *env_r)
 			vec_add(env_r, *v);
 }
 
-static volatile sig_atomic_t command_pid;
+static volatile sig_atomic_t command_pid, asked_to_end;
 
 static void pass_on(int sig)
 {
 	int saved = errno;
 
+	asked_to_end = sig;
 	if (command_pid > 0) kill((pid_t)command_pid, sig);
 	errno = saved;
+}
+
+/* From before there is an agent, so that it is always ended by us. */
+static void catch_signals(void)
+{
+	struct sigaction act = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+
+	/* A terminal's ^C goes to the command too: the one that decides. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGHUP, &act, NULL);
 }
 
 /* Runs the command, passes on what asks us to end, and gives its exit status as a shell would. */
@@ -114,17 +132,12 @@ static int run_command(char **argv, struct vec *env, const struct child_fd *fds,
 			       .err = STDERR_FILENO,
 			       .fds = fds,
 			       .nfds = nfds};
-	struct sigaction act = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
 	struct child_status st;
 	pid_t pid;
 
-	/* A terminal's ^C goes to the command too: the one that decides. */
-	signal(SIGINT, SIG_IGN);
-	signal(SIGQUIT, SIG_IGN);
 	if (child_start(&o, &pid, NULL, e)) return -1;
 	command_pid = pid;
-	sigaction(SIGTERM, &act, NULL);
-	sigaction(SIGHUP, &act, NULL);
+	if (asked_to_end) kill(pid, asked_to_end); /* before there was a command */
 	if (child_wait(pid, -1, &st, e)) return -1;
 	*code_r = st.end == CHILD_EXITED ? st.code : 128 + st.code;
 	return 0;
@@ -183,7 +196,8 @@ static int run_with(const struct decrypt_opts *o, char **argv, int *code_r, stru
 
 	if (open_value(o, &value, e) || memory_file(&value, &fd, e)) return -1;
 	secret_release(&value);
-	command_env(o->prefix, &env);
+	command_env(o->sealed.prefix, &env);
+	catch_signals();
 	if (o->agent) {
 		if (agent_start(&agent, fd, &env, e)) return -1;
 		close_p(&fd);
@@ -196,7 +210,7 @@ static int run_with(const struct decrypt_opts *o, char **argv, int *code_r, stru
 
 int senv_run(int argc, char **argv)
 {
-	struct decrypt_opts o = {.prefix = "default"};
+	struct decrypt_opts o = {.sealed.prefix = "default"};
 	struct err e;
 	int code;
 

@@ -1,15 +1,12 @@
 /* senv list, verify, rotate: the sealed values of a YAML file. */
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "lib/fs.h"
 #include "senv/cli.h"
 #include "senv/cmd.h"
-#include "senv/yamledit.h"
+#include "senv/yamlsealed.h"
 #include "senv/yamltree.h"
-
-#define _cleanup_list_ __attribute__((cleanup(yaml_sealed_list_release)))
 
 struct file_opts {
 	const char *key, *new_key, *scope, *file;
@@ -38,7 +35,7 @@ static int parse(int argc, char **argv, struct file_opts *o)
 static int load(const char *path, struct buf *text, struct yaml_sealed_list *l, struct err *e)
 {
 	if (fs_read_file(path, text, e)) return -1;
-	return yamledit_find(path, buf_str(text), text->len, l, e);
+	return yamlsealed_find(path, buf_str(text), text->len, l, e);
 }
 
 static size_t text_bytes(const struct vec *chunks)
@@ -52,7 +49,7 @@ static size_t text_bytes(const struct vec *chunks)
 int senv_list(int argc, char **argv)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(YAMLTREE_MAX_BYTES);
-	_cleanup_list_ struct yaml_sealed_list l = {0};
+	_cleanup_sealed_ struct yaml_sealed_list l = {0};
 	struct file_opts o = {0};
 	struct err e;
 
@@ -68,7 +65,7 @@ int senv_list(int argc, char **argv)
 int senv_verify(int argc, char **argv)
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(YAMLTREE_MAX_BYTES);
-	_cleanup_list_ struct yaml_sealed_list l = {0};
+	_cleanup_sealed_ struct yaml_sealed_list l = {0};
 	_cleanup_secret_ struct secret key = SECRET_INIT;
 	struct file_opts o = {0};
 	struct err e;
@@ -92,47 +89,23 @@ int senv_verify(int argc, char **argv)
 	return 1;
 }
 
-/* One value to the new key, in chunks as wide as they were. */
-static int rotate_one(const struct file_opts *o, const struct secret *key, const unsigned char *pub,
-		      const struct yaml_sealed *s, struct buf *text, struct err *e)
-{
-	_cleanup_secret_ struct secret value = SECRET_INIT;
-	_cleanup_buf_ struct buf out = BUF_INIT(YAMLTREE_MAX_BYTES);
-	_cleanup_vec_ struct vec chunks = VEC_INIT;
-	size_t widest = SEAL_DEFAULT_CHUNK;
-
-	if (!s->name) return err_set(e, ERR_INPUT, "%s:%zu: a sealed value without a name", o->file, s->line);
-	if (seal_open(key, cli_scope(o->scope), s->name, &s->chunks, NULL, &value, e))
-		return err_wrap(e, "%s:%zu", o->file, s->line);
-	if (strlen(s->chunks.items[0]) > widest) widest = strlen(s->chunks.items[0]);
-	if (seal_value(pub, cli_scope(o->scope), s->name, value.data, value.len, widest, &chunks, e)) return -1;
-	if (yamledit_add(o->file, buf_str(text), text->len, s->name, &chunks, &out, e)) return -1;
-	buf_release(text);
-	*text = out;
-	buf_init(&out, YAMLTREE_MAX_BYTES);
-	return 0;
-}
-
-/* All values or none: the file is written once, when each was opened and sealed again where it stood. */
+/* All values or none: the file is written once, when each was opened and sealed again where it stands. */
 static int rotate(const struct file_opts *o, size_t *n_r, struct err *e)
 {
-	_cleanup_buf_ struct buf text = BUF_INIT(YAMLTREE_MAX_BYTES);
-	_cleanup_list_ struct yaml_sealed_list l = {0}, after = {0};
+	_cleanup_buf_ struct buf text = BUF_INIT(YAMLTREE_MAX_BYTES), out = BUF_INIT(YAMLTREE_MAX_BYTES);
+	_cleanup_sealed_ struct yaml_sealed_list l = {0};
 	_cleanup_secret_ struct secret key = SECRET_INIT;
 	unsigned char pub[SEAL_KEY_BYTES];
-	struct stat st;
 
 	if (load(o->file, &text, &l, e) || cli_secret_key(o->key, &key, e) || cli_public_key(o->new_key, pub, e))
 		return -1;
-	if (stat(o->file, &st)) return err_sys(e, "cannot find '%s'", o->file);
 	for (size_t i = 0; i < l.len; i++)
-		if (rotate_one(o, &key, pub, &l.items[i], &text, e)) return -1;
-	if (yamledit_find(o->file, buf_str(&text), text.len, &after, e)) return -1;
-	if (after.len != l.len)
-		return err_set(e, ERR_INPUT, "a sealed value of '%s' stands outside env.global; nothing was changed",
-			       o->file);
+		if (seal_again(&key, pub, l.items[i].name, &l.items[i].chunks, NULL, &l.items[i].chunks, e))
+			return err_wrap(e, "%s:%zu", o->file, l.items[i].line);
 	*n_r = l.len;
-	return l.len ? fs_write_file(o->file, buf_str(&text), text.len, st.st_mode & 07777, e) : 0;
+	if (!l.len) return 0;
+	if (yamlsealed_replace(o->file, buf_str(&text), text.len, &l, &out, e)) return -1;
+	return cli_rewrite(o->file, &out, e);
 }
 
 int senv_rotate(int argc, char **argv)
@@ -141,7 +114,7 @@ int senv_rotate(int argc, char **argv)
 	struct err e;
 	size_t n = 0;
 
-	if (parse(argc, argv, &o) || !o.key || !o.new_key) return senv_usage(argv[0]);
+	if (parse(argc, argv, &o) || !o.key || !o.new_key || o.scope) return senv_usage(argv[0]);
 	if (rotate(&o, &n, &e)) return senv_fail(argv[0], e.text);
 	printf("%zu sealed again\n", n);
 	return 0;

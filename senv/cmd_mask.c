@@ -11,7 +11,7 @@
 #include "senv/mask.h"
 
 struct mask_opts {
-	const char *key, *scope;
+	const char *key, *scope, *from;
 	struct vec prefixes, vars;
 };
 
@@ -23,17 +23,17 @@ static void mask_opts_release(struct mask_opts *o)
 
 static int parse(int argc, char **argv, struct mask_opts *o)
 {
-	static const struct option options[] = {{"key", required_argument, NULL, 'k'},
-						{"prefix", required_argument, NULL, 'p'},
-						{"scope", required_argument, NULL, 's'},
-						{"variable", required_argument, NULL, 'v'},
-						{NULL, 0, NULL, 0}};
+	static const struct option options[] = {
+		{"key", required_argument, NULL, 'k'},      {"prefix", required_argument, NULL, 'p'},
+		{"scope", required_argument, NULL, 's'},    {"from", required_argument, NULL, 'F'},
+		{"variable", required_argument, NULL, 'v'}, {NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "k:p:v:", options, NULL)) != -1) switch (c) {
 		case 'k': o->key = cli_value(argv); break;
 		case 'p': vec_add(&o->prefixes, cli_value(argv)); break;
 		case 's': o->scope = optarg; break;
+		case 'F': o->from = optarg; break;
 		case 'v': vec_add(&o->vars, cli_value(argv)); break;
 		default: return -1;
 		}
@@ -54,8 +54,9 @@ static int load(struct mask *m, const struct mask_opts *o, struct err *e)
 	if (o->prefixes.len && cli_secret_key(o->key, &key, e)) return -1;
 	for (size_t i = 0; i < o->prefixes.len; i++) {
 		_cleanup_secret_ struct secret value = SECRET_INIT;
+		struct cli_sealed where = {o->scope, o->from, o->prefixes.items[i]};
 
-		if (cli_open_env(&key, cli_scope(o->scope), o->prefixes.items[i], &value, e)) return -1;
+		if (cli_open(&key, &where, &value, e)) return -1;
 		if (look_for(m, o->prefixes.items[i], value.data, value.len, e)) return -1;
 	}
 	for (size_t i = 0; i < o->vars.len; i++) {

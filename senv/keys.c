@@ -140,6 +140,16 @@ char *key_public_text(const unsigned char pub[SEAL_KEY_BYTES])
 	return xasprintf("%s%s", public_tag, text);
 }
 
+char *key_fingerprint(const unsigned char pub[SEAL_KEY_BYTES])
+{
+	unsigned char hash[crypto_hash_sha256_BYTES];
+	char text[sodium_base64_ENCODED_LEN(sizeof(hash), sodium_base64_VARIANT_ORIGINAL_NO_PADDING)];
+
+	crypto_hash_sha256(hash, pub, SEAL_KEY_BYTES);
+	sodium_bin2base64(text, sizeof(text), hash, sizeof(hash), sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+	return xasprintf("SHA256:%s", text);
+}
+
 int key_public_parse(const char *text, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e)
 {
 	unsigned char pub[SEAL_KEY_BYTES];

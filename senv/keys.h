@@ -17,6 +17,8 @@ int key_read(const char *path, struct secret *key_r, struct err *e) MUST_USE;
 int key_parse(const char *text, size_t len, struct secret *key_r, struct err *e) MUST_USE;
 void key_public(const struct secret *key, unsigned char pub_r[SEAL_KEY_BYTES]);
 char *key_public_text(const unsigned char pub[SEAL_KEY_BYTES]); /* caller frees */
+/* "SHA256:" and the base64 of the hash of the 32 bytes, as ssh-keygen writes such; caller frees. */
+char *key_fingerprint(const unsigned char pub[SEAL_KEY_BYTES]);
 int key_public_parse(const char *text, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e) MUST_USE;
 
 /* The text of a secret key, with its newline. */

@@ -157,13 +157,10 @@ static int open_boxes(struct opening *o, const struct secret *key, const struct 
 	return 0;
 }
 
-static int check_use(const struct chunk *c, size_t place, const char *scope, const char *name, struct err *e)
+static int check_scope(const struct chunk *c, size_t place, const char *scope, struct err *e)
 {
 	unsigned char mine[CHUNK_HASH_BYTES];
 
-	if (name && (strlen(name) != c->name_len || memcmp(name, c->name, c->name_len)))
-		return err_set(e, ERR_DENIED, "chunk %zu of '%s' was sealed as '%.*s'", place, name, (int)c->name_len,
-			       c->name);
 	if (sodium_is_zero(c->scope, sizeof(c->scope))) return 0;
 	if (!scope || !*scope)
 		return err_set(e, ERR_DENIED, "chunk %zu of '%.*s' is sealed for one repository, and none was named",
@@ -248,27 +245,70 @@ static int join(const struct opening *o, const struct chunk *const *by_index, st
 	return 0;
 }
 
+static int check_name(const struct chunk *c, size_t place, const char *name, struct err *e)
+{
+	if (!name || (strlen(name) == c->name_len && !memcmp(name, c->name, c->name_len))) return 0;
+	return err_set(e, ERR_DENIED, "chunk %zu of '%s' was sealed as '%.*s'", place, name, (int)c->name_len, c->name);
+}
+
+static int open_all(struct opening *o, const struct secret *key, const struct vec *chunks, struct err *e)
+{
+	size_t closed, opened;
+
+	if (!chunks->len) return err_set(e, ERR_INPUT, "no chunks%s", o->subject);
+	if (open_boxes(o, key, chunks, &closed, &opened, e)) return -1;
+	if (closed == o->n) return 0;
+	if (!opened)
+		return err_set(e, ERR_DENIED, "chunk %zu%s does not open: sealed to another key, or changed",
+			       closed + 1, o->subject);
+	return err_set(e, ERR_DENIED, "chunk %zu%s does not open though others do: it was changed", closed + 1,
+		       o->subject);
+}
+
+/* What was opened is one whole value. */
+static int assemble(const struct opening *o, struct secret *value_r, struct err *e)
+{
+	_cleanup_free_ const struct chunk **by_index = xcalloc(o->n, sizeof(struct chunk *));
+
+	if (check_agree(o, e) || check_complete(o, by_index, e)) return -1;
+	return join(o, by_index, value_r, e);
+}
+
 int seal_open(const struct secret *key, const char *scope, const char *name, const struct vec *chunks, char **name_r,
 	      struct secret *value_r, struct err *e)
 {
 	_cleanup_free_ char *subject = name ? xasprintf(" of '%.255s'", name) : xstrdup("");
 	__attribute__((cleanup(opening_release))) struct opening o = {.subject = subject};
-	_cleanup_free_ const struct chunk **by_index = NULL;
-	size_t closed, opened;
 
-	if (!chunks->len) return err_set(e, ERR_INPUT, "no chunks%s", subject);
-	if (open_boxes(&o, key, chunks, &closed, &opened, e)) return -1;
-	if (closed < o.n && !opened)
-		return err_set(e, ERR_DENIED, "chunk %zu%s does not open: sealed to another key, or changed",
-			       closed + 1, subject);
-	if (closed < o.n)
-		return err_set(e, ERR_DENIED, "chunk %zu%s does not open though others do: it was changed", closed + 1,
-			       subject);
+	if (open_all(&o, key, chunks, e)) return -1;
 	for (size_t i = 0; i < o.n; i++)
-		if (check_use(&o.chunks[i], i + 1, scope, name, e)) return -1;
-	if (check_agree(&o, e)) return -1;
-	by_index = xcalloc(o.n, sizeof(struct chunk *));
-	if (check_complete(&o, by_index, e) || join(&o, by_index, value_r, e)) return -1;
+		if (check_name(&o.chunks[i], i + 1, name, e) || check_scope(&o.chunks[i], i + 1, scope, e)) return -1;
+	if (assemble(&o, value_r, e)) return -1;
 	if (name_r) *name_r = xstrndup(o.chunks[0].name, o.chunks[0].name_len);
+	return 0;
+}
+
+int seal_again(const struct secret *key, const unsigned char pub[SEAL_KEY_BYTES], const char *name,
+	       const struct vec *chunks, char **name_r, struct vec *chunks_r, struct err *e)
+{
+	_cleanup_free_ char *subject = name ? xasprintf(" of '%.255s'", name) : xstrdup("");
+	__attribute__((cleanup(opening_release))) struct opening o = {.subject = subject};
+	_cleanup_secret_ struct secret value = SECRET_INIT;
+	_cleanup_vec_ struct vec made = VEC_INIT;
+	unsigned char id[CHUNK_ID_BYTES];
+
+	if (open_all(&o, key, chunks, e)) return -1;
+	for (size_t i = 0; i < o.n; i++)
+		if (check_name(&o.chunks[i], i + 1, name, e)) return -1;
+	if (assemble(&o, &value, e)) return -1;
+	randombytes_buf(id, sizeof(id));
+	for (size_t i = 0; i < o.n; i++) {
+		memcpy(o.chunks[i].id, id, sizeof(id));
+		if (seal_one(pub, &o.chunks[i], &made, e)) return -1;
+	}
+	if (name_r) *name_r = xstrndup(o.chunks[0].name, o.chunks[0].name_len);
+	vec_release(chunks_r);
+	*chunks_r = made;
+	made = (struct vec)VEC_INIT;
 	return 0;
 }

@@ -50,4 +50,10 @@ int seal_value(const unsigned char pub[SEAL_KEY_BYTES], const char *scope, const
 int seal_open(const struct secret *key, const char *scope, const char *name, const struct vec *chunks, char **name_r,
 	      struct secret *value_r, struct err *e) MUST_USE;
 
+/* seal_again - the same value to another key: opened and checked as by seal_open, but for its repository, which stays
+ * what it was, as do the name and the pieces: chunk i of chunks_r has the length of chunk i of chunks.
+ *  out  name_r (may be NULL) caller frees */
+int seal_again(const struct secret *key, const unsigned char pub[SEAL_KEY_BYTES], const char *name,
+	       const struct vec *chunks, char **name_r, struct vec *chunks_r, struct err *e) MUST_USE;
+
 #endif

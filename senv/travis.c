@@ -72,11 +72,11 @@ static int decode(const char *prefix, const struct secret *b64, struct secret *v
 	return 0;
 }
 
-int travis_value(const char *prefix, char *(*get)(const char *name), struct secret *value_r, struct err *e)
+int travis_value(const char *prefix, travis_get_fn *get, void *arg, struct secret *value_r, struct err *e)
 {
 	_cleanup_secret_ struct secret b64 = SECRET_INIT;
 	_cleanup_free_ char *num_name = xasprintf("XSECRET_%s_num", prefix);
-	const char *num = get(num_name);
+	const char *num = get(num_name, arg);
 	long n;
 
 	if (!num) return err_set(e, ERR_MISSING, "%s not set in environment", num_name);
@@ -87,7 +87,7 @@ int travis_value(const char *prefix, char *(*get)(const char *name), struct secr
 
 		for (long i = 0; i < n; i++) {
 			_cleanup_free_ char *name = xasprintf("XSECRET_%s_%ld", prefix, i);
-			const char *piece = get(name);
+			const char *piece = get(name, arg);
 
 			if (!piece) return err_set(e, ERR_MISSING, "%s not set in environment", name);
 			if (pass) memcpy(b64.data + len, piece, strlen(piece));

@@ -17,9 +17,12 @@ enum { TRAVIS_CHUNK = 80, TRAVIS_MAX_CHUNKS = 1 << 16 };
 int travis_lines(const char *prefix, const struct secret *value, long chunk, struct secret *text_r,
 		 struct err *e) MUST_USE;
 
-/* travis_value - the value from the environment; get is getenv or a test's.
+/* The value of a variable, NULL where it is not set. */
+typedef const char *travis_get_fn(const char *name, void *arg);
+
+/* travis_value - the value that the variables of this prefix hold.
  *  err ERR_MISSING "XSECRET_p_1 not set in environment"; ERR_INPUT a bad count, no or cut base64 (which travis-senv
  *      cut off silently) */
-int travis_value(const char *prefix, char *(*get)(const char *name), struct secret *value_r, struct err *e) MUST_USE;
+int travis_value(const char *prefix, travis_get_fn *get, void *arg, struct secret *value_r, struct err *e) MUST_USE;
 
 #endif

@@ -7,7 +7,7 @@
 #include "lib/err.h"
 #include "lib/vec.h"
 
-/* Sealed values in a .ci.yml or .travis.yml: adding one without touching a byte of anything else, and finding them. */
+/* A sealed value into a .ci.yml or .travis.yml, without touching a byte of anything else. */
 
 /* yamledit_add - put a sealed value where every job gets it, in place of one of the same name:
  *
@@ -26,20 +26,5 @@
  *       set in the clear; a way of writing that cannot be edited safely. out untouched */
 int yamledit_add(const char *file, const void *data, size_t len, const char *name, const struct vec *chunks,
 		 struct buf *out, struct err *e) MUST_USE;
-
-struct yaml_sealed {
-	char *name;        /* the key above `secure`; NULL: none, only the chunks know it */
-	struct vec chunks; /* as written */
-	size_t line;       /* of `secure`, from 1 */
-};
-struct yaml_sealed_list {
-	struct yaml_sealed *items;
-	size_t len;
-};
-
-/* yamledit_find - all values under a key `secure`, wherever they stand. list_r: caller releases */
-int yamledit_find(const char *file, const void *data, size_t len, struct yaml_sealed_list *list_r,
-		  struct err *e) MUST_USE;
-void yaml_sealed_list_release(struct yaml_sealed_list *l);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "senv/yamledit.h"
+#include "senv/yamlsealed.h"
 #include "senv/yamltree.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -14,7 +15,7 @@ static int finds(const struct buf *text, const struct vec *chunks)
 	struct err e;
 	int found = 0;
 
-	if (yamledit_find("f", buf_str(text), text->len, &l, &e)) abort();
+	if (yamlsealed_find("f", buf_str(text), text->len, &l, &e)) abort();
 	for (size_t i = 0; i < l.len; i++) {
 		const struct yaml_sealed *s = &l.items[i];
 
@@ -35,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vec_add(&one, "QUFBQQ==");
 	vec_add(&two, "QkJCQg==");
 	vec_add(&two, "Q0NDQw==");
-	if (!yamledit_find("f", data, size, &l, &e)) yaml_sealed_list_release(&l);
+	if (!yamlsealed_find("f", data, size, &l, &e)) yaml_sealed_list_release(&l);
 	if (!yamledit_add("f", data, size, "KEY", &one, &once, &e)) {
 		if (!finds(&once, &one)) abort();
 		if (!yamledit_add("f", buf_str(&once), once.len, "KEY", &two, &twice, &e)) {

@@ -365,6 +365,48 @@ static void test_every_changed_bit_is_refused(void **state)
 	vec_release(&chunks);
 }
 
+static void test_sealed_again_keeps_all_but_the_key(void **state)
+{
+	(void)state;
+	struct seal_params p = {.pub = pub, .scope = "me/site", .name = "KEY", .payload_bytes = 7};
+	unsigned char next[SEAL_KEY_BYTES];
+	struct secret next_key = SECRET_INIT, got = SECRET_INIT;
+	struct vec old = VEC_INIT, again = VEC_INIT;
+	struct err e;
+	char *name = NULL, *last;
+
+	assert_int_equal(key_generate(&next_key, next, &e), 0);
+	assert_int_equal(seal_make(&p, "one two three", 13, &old, &e), 0);
+	last = old.items[0]; /* out of order, and the last one is shorter */
+	old.items[0] = old.items[1];
+	old.items[1] = last;
+	assert_int_equal(seal_again(&key, next, NULL, &old, &name, &again, &e), 0);
+	assert_string_equal(name, "KEY");
+	assert_int_equal(again.len, 2);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(strlen(again.items[i]), strlen(old.items[i]));
+		assert_string_not_equal(again.items[i], old.items[i]);
+	}
+	assert_int_equal(seal_open(&next_key, "me/site", "KEY", &again, NULL, &got, &e), 0);
+	assert_string_equal((char *)got.data, "one two three");
+	assert_int_equal(seal_open(&next_key, "me/fork", "KEY", &again, NULL, &got, &e), -1);
+	assert_string_equal(e.text, "chunk 1 of 'KEY' is sealed for another repository than 'me/fork'");
+	assert_int_equal(seal_open(&key, "me/site", "KEY", &again, NULL, &got, &e), -1);
+	assert_string_equal(e.text, "chunk 1 of 'KEY' does not open: sealed to another key, or changed");
+	free(old.items[--old.len]);
+	old.items[old.len] = NULL;
+	assert_int_equal(seal_again(&key, next, "KEY", &old, NULL, &again, &e), -1);
+	assert_string_equal(e.text, "chunk 1 of 2 of 'KEY' is missing");
+	assert_int_equal(seal_again(&key, next, "TOKEN", &old, NULL, &again, &e), -1);
+	assert_string_equal(e.text, "chunk 1 of 'TOKEN' was sealed as 'KEY'");
+	assert_int_equal(again.len, 2);
+	free(name);
+	secret_release(&next_key);
+	secret_release(&got);
+	vec_release(&old);
+	vec_release(&again);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -375,6 +417,7 @@ int main(void)
 		cmocka_unit_test(test_each_tampering_is_refused_by_name),
 		cmocka_unit_test(test_lying_headers_are_refused),
 		cmocka_unit_test(test_every_changed_bit_is_refused),
+		cmocka_unit_test(test_sealed_again_keeps_all_but_the_key),
 	};
 	struct err e;
 	int failed;

@@ -16,9 +16,10 @@
 
 static struct vec env = VEC_INIT;
 
-static char *get(const char *name)
+static const char *get(const char *name, void *arg)
 {
-	return (char *)(uintptr_t)vec_getenv(&env, name);
+	(void)arg;
+	return vec_getenv(&env, name);
 }
 
 static void set_env(const char *lines)
@@ -41,7 +42,7 @@ static void both_ways(const unsigned char *input, size_t len, const char *prefix
 	if (travis_lines(prefix, &value, chunk, &text, &e)) fail_msg("%s", e.text);
 	assert_string_equal((char *)text.data, output);
 	set_env(output);
-	if (travis_value(prefix, get, &again, &e)) fail_msg("%s", e.text);
+	if (travis_value(prefix, get, NULL, &again, &e)) fail_msg("%s", e.text);
 	assert_int_equal(again.len, len);
 	assert_memory_equal(again.data, input, len);
 	secret_release(&value);
@@ -114,7 +115,7 @@ static void test_counts_as_ocaml_reads_them(void **state)
 		char *lines = xasprintf("XSECRET_p_0=aGVs\nXSECRET_p_1=bG8K\nXSECRET_p_num=%s\n", cases[i].num);
 
 		set_env(lines);
-		assert_int_equal(travis_value("p", get, &got, &e), 0);
+		assert_int_equal(travis_value("p", get, NULL, &got, &e), 0);
 		assert_string_equal((char *)got.data, cases[i].value);
 		secret_release(&got);
 		free(lines);
@@ -145,7 +146,7 @@ static void test_faults_are_refused(void **state)
 		struct err e;
 
 		set_env(cases[i].lines);
-		assert_int_equal(travis_value("p", get, &got, &e), -1);
+		assert_int_equal(travis_value("p", get, NULL, &got, &e), -1);
 		assert_string_equal(e.text, cases[i].text);
 		assert_int_equal(e.kind, cases[i].kind);
 		assert_null(got.data);

@@ -12,7 +12,10 @@
 
 #include "lib/fs.h"
 #include "lib/secret.h"
+#include "senv/keys.h"
+#include "senv/seal.h"
 #include "senv/yamledit.h"
+#include "senv/yamlsealed.h"
 
 static void edit(const char *in, size_t nchunks, struct buf *out, struct err *e, int *result)
 {
@@ -184,7 +187,7 @@ static void test_finds_what_it_added(void **state)
 		struct err e;
 		int hits = 0;
 
-		assert_int_equal(yamledit_find("f.yml", one_chunk[i].out, strlen(one_chunk[i].out), &l, &e), 0);
+		assert_int_equal(yamlsealed_find("f.yml", one_chunk[i].out, strlen(one_chunk[i].out), &l, &e), 0);
 		for (size_t k = 0; k < l.len; k++)
 			if (l.items[k].name && !strcmp(l.items[k].name, "KEY") && l.items[k].chunks.len == 1 &&
 			    !strcmp(l.items[k].chunks.items[0], "AAA="))
@@ -212,65 +215,192 @@ static void test_replacing_twice_changes_nothing_else(void **state)
 	}
 }
 
-/* Every line of `in` is in `out`, in order: nothing was lost or reformatted. Lines may have been moved deeper. */
-static int keeps_lines(const char *in, const char *out)
+struct lines {
+	const char **at; /* start of each; one more than n: the end */
+	size_t n;
+};
+
+static struct lines lines_of(const char *s)
 {
-	while (*in) {
-		size_t n = strcspn(in, "\n");
-		const char *hit = NULL;
+	struct lines l = {.at = xmalloc((strlen(s) + 2) * sizeof(char *))};
 
-		while (n && (*in == ' ' || *in == '\t')) in++, n--;
-		for (const char *o = out; *o && !hit; o = *o ? strchrnul(o, '\n') + (*strchrnul(o, '\n') != '\0') : o) {
-			const char *s = o + strspn(o, " \t");
-
-			if (!strncmp(s, in, n) && (s[n] == '\n' || !s[n])) hit = s;
-		}
-		if (!hit) return 0;
-		out = strchrnul(hit, '\n');
-		out += *out != '\0';
-		in += n;
-		in += *in != '\0';
+	while (*s) {
+		l.at[l.n++] = s;
+		s += strcspn(s, "\n");
+		s += *s == '\n';
 	}
-	return 1;
+	l.at[l.n] = s;
+	return l;
 }
 
-static void test_real_configurations(void **state)
+/* A last line may have no end, which is no part of it. */
+static int same_line(const struct lines *a, size_t i, const struct lines *b, size_t j)
+{
+	size_t n = strcspn(a->at[i], "\n"), m = strcspn(b->at[j], "\n");
+
+	if (!a->at[i][n] && m && b->at[j][m - 1] == '\r') m--;
+
+	return n == m && !memcmp(a->at[i], b->at[j], n);
+}
+
+/* Which lines of `in` a diff to `out` would show as changed or gone (longest common subsequence). */
+static unsigned char *lines_lost(const struct lines *a, const struct lines *b)
+{
+	size_t width = b->n + 1, i, j;
+	unsigned *best = xcalloc((a->n + 1) * width, sizeof(*best));
+	unsigned char *lost = xcalloc(a->n + 1, 1);
+
+	for (i = a->n; i-- > 0;)
+		for (j = b->n; j-- > 0;) {
+			unsigned down = best[(i + 1) * width + j], right = best[i * width + j + 1];
+
+			best[i * width + j] = same_line(a, i, b, j) ? best[(i + 1) * width + j + 1] + 1
+					      : down > right        ? down
+								    : right;
+		}
+	for (i = j = 0; i < a->n;)
+		if (j < b->n && same_line(a, i, b, j))
+			i++, j++;
+		else if (j < b->n && best[i * width + j + 1] >= best[(i + 1) * width + j])
+			j++;
+		else
+			lost[i++] = 1;
+	free(best);
+	return lost;
+}
+
+/* The lines of a top-level `env`: from the key to the next one. */
+static void env_lines(const struct lines *l, size_t *from_r, size_t *to_r)
+{
+	size_t i = 0;
+
+	while (i < l->n && strncmp(l->at[i], "env:", 4) != 0) i++;
+	*from_r = i;
+	for (i++; i < l->n && strchr(" \t-#\r\n", l->at[i][0]); i++) {}
+	*to_r = i;
+}
+
+/* The same line, two columns deeper. */
+static int is_moved(const struct lines *a, size_t i, const struct lines *b)
+{
+	size_t n = strcspn(a->at[i], "\n");
+
+	for (size_t j = 0; j < b->n; j++)
+		if (strcspn(b->at[j], "\n") == n + 2 && !memcmp(b->at[j], "  ", 2) &&
+		    !memcmp(b->at[j] + 2, a->at[i], n))
+			return 1;
+	return 0;
+}
+
+enum kind { ADDED, SPLIT, MOVED };
+
+/* A diff shows lines of the file itself only where they have to change: rows at the column of `env` itself, which must
+ * stand deeper to become env.matrix, and a value on the line of its key, or in brackets. */
+static enum kind check_diff(const char *name, const char *in, const char *out)
+{
+	struct lines a = lines_of(in), b = lines_of(out);
+	unsigned char *lost = lines_lost(&a, &b);
+	size_t from, to, split = 0, moved = 0;
+
+	env_lines(&a, &from, &to);
+	for (size_t i = 0; i < a.n; i++) {
+		if (!lost[i]) continue;
+		if (i < from || i >= to) fail_msg("%s:%zu: changed, and is not of env", name, i + 1);
+		if (is_moved(&a, i, &b) && a.at[i][0] == '-')
+			moved++;
+		else if (is_moved(&a, i, &b) && moved)
+			moved++;
+		else
+			split++;
+	}
+	if (split > 1 || (split && moved)) fail_msg("%s: %zu lines changed, %zu moved", name, split, moved);
+	free(lost);
+	free(a.at);
+	free(b.at);
+	return moved ? MOVED : split ? SPLIT : ADDED;
+}
+
+static const char added_value[] = "-----BEGIN KEY-----\nfor one repository only\n-----END KEY-----\n";
+
+/* What stands in the file under NAME opens to the value. */
+static void check_opens(const struct secret *key, const char *file, const struct buf *text)
+{
+	_cleanup_sealed_ struct yaml_sealed_list l = {0};
+	struct err e;
+	int opened = 0;
+
+	if (yamlsealed_find(file, buf_str(text), text->len, &l, &e)) fail_msg("%s", e.text);
+	for (size_t i = 0; i < l.len; i++) {
+		_cleanup_secret_ struct secret got = SECRET_INIT;
+
+		if (!l.items[i].name || strcmp(l.items[i].name, "DEPLOY_KEY_OF_TEST")) continue;
+		if (seal_open(key, "me/site", "DEPLOY_KEY_OF_TEST", &l.items[i].chunks, NULL, &got, &e))
+			fail_msg("%s: %s", file, e.text);
+		assert_string_equal((char *)got.data, added_value);
+		opened++;
+	}
+	assert_int_equal(opened, 1);
+}
+
+struct tally {
+	int kind[3], refused;
+};
+
+static void one_real_file(const char *name, const struct buf *in, const struct secret *key, const struct vec *chunks,
+			  struct tally *t)
+{
+	struct buf out = BUF_INIT(1 << 20);
+	struct err e;
+
+	if (yamledit_add(name, in->data, in->len, "DEPLOY_KEY_OF_TEST", chunks, &out, &e)) {
+		print_message("refused: %s\n", e.text);
+		assert_int_equal(out.len, 0);
+		t->refused++;
+		return;
+	}
+	check_opens(key, name, &out);
+	t->kind[check_diff(name, buf_str(in), buf_str(&out))]++;
+	buf_release(&out);
+}
+
+static void test_real_files_change_only_where_they_must_and_open(void **state)
 {
 	(void)state;
 	const char *shared = getenv("SLIPWAY_SHARED");
 	char *dir_name = xasprintf("%s/travis-corpus/real", shared ? shared : "../shared");
 	DIR *dir = opendir(dir_name);
-	int edited = 0, refused = 0, moved = 0;
+	struct secret key = SECRET_INIT;
+	struct vec chunks = VEC_INIT;
+	unsigned char pub[SEAL_KEY_BYTES];
+	struct tally t = {0};
+	struct err e;
 
 	if (!dir) {
 		print_message("skip: no folder '%s' ($SLIPWAY_SHARED)\n", dir_name);
 		free(dir_name);
 		skip();
 	}
+	assert_int_equal(key_generate(&key, pub, &e), 0);
+	assert_int_equal(
+		seal_value(pub, "me/site", "DEPLOY_KEY_OF_TEST", added_value, strlen(added_value), 260, &chunks, &e),
+		0);
+	assert_true(chunks.len > 1);
 	for (struct dirent *d; (d = readdir(dir));) {
 		char *path = xasprintf("%s/%s", dir_name, d->d_name);
-		struct buf in = BUF_INIT(1 << 20), out = BUF_INIT(1 << 20);
-		struct err e;
-		int result;
+		struct buf in = BUF_INIT(1 << 20);
 
-		if (d->d_name[0] != '.' && !fs_read_file(path, &in, &e) && in.data && !memchr(in.data, 0, in.len)) {
-			edit(buf_str(&in), 2, &out, &e, &result);
-			if (result) {
-				print_message("%s: %s\n", d->d_name, e.text);
-				refused++;
-			} else {
-				edited++;
-				moved += !keeps_lines(buf_str(&in), buf_str(&out));
-			}
-		}
+		if (d->d_name[0] != '.' && !fs_read_file(path, &in, &e) && in.data && !memchr(in.data, 0, in.len))
+			one_real_file(d->d_name, &in, &key, &chunks, &t);
 		free(path);
 		buf_release(&in);
-		buf_release(&out);
 	}
 	closedir(dir);
 	free(dir_name);
-	print_message("%d edited (%d with a line split in two), %d refused\n", edited, moved, refused);
-	assert_true(edited > 20 * refused);
+	print_message("%d with lines added only, %d with one line split, %d with rows moved deeper, %d refused\n",
+		      t.kind[ADDED], t.kind[SPLIT], t.kind[MOVED], t.refused);
+	assert_true(t.kind[ADDED] + t.kind[SPLIT] + t.kind[MOVED] > 20 * t.refused);
+	secret_release(&key);
+	vec_release(&chunks);
 }
 
 int main(void)
@@ -281,8 +411,9 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_safe_is_refused),
 		cmocka_unit_test(test_finds_what_it_added),
 		cmocka_unit_test(test_replacing_twice_changes_nothing_else),
-		cmocka_unit_test(test_real_configurations),
+		cmocka_unit_test(test_real_files_change_only_where_they_must_and_open),
 	};
 
+	secret_setup();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
