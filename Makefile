@@ -101,9 +101,11 @@ $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libslipway.a
 	@mkdir -p $(@D)
 	$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -lcmocka -o $@
 
-# Fuzzers: clang's libFuzzer over sources built with coverage. SECONDS_EACH bounds each run.
+# Fuzzers: clang's libFuzzer over sources built with coverage. SECONDS_EACH bounds each run; FUZZ='seal mask' takes
+# these only.
 SECONDS_EACH ?= 60
-fuzz_bins := $(patsubst tests/fuzz/%.c,build-fuzz/%,$(fuzz_src))
+FUZZ ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(fuzz_src))
+fuzz_bins := $(patsubst %,build-fuzz/fuzz_%,$(FUZZ))
 fuzz_flags := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 build-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -120,10 +122,12 @@ fuzz: $(fuzz_bins)
 	@SECONDS_EACH=$(SECONDS_EACH) tools/run-fuzz $(fuzz_bins)
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/slipway $(DESTDIR)$(PREFIX)/share/slipway $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/slipway $(DESTDIR)$(PREFIX)/share/slipway $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 $(B)/bin/runner $(B)/bin/senv $(B)/bin/slipway-supervise $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(B)/bin/slipway-init $(DESTDIR)$(PREFIX)/libexec/slipway
 	cp -R deploy-hooks $(DESTDIR)$(PREFIX)/share/slipway
+	$(B)/bin/senv completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/senv
+	$(B)/bin/senv completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_senv
 	for s in 1 5 7; do for f in docs/*.$$s; do [ ! -e "$$f" ] || install -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s; done; done
 
 clean:

@@ -70,12 +70,15 @@ int senv_seal(int argc, char **argv)
 static const char *look_up(const char *name, void *arg)
 {
 	const struct secret *lines = arg;
-	const char *line = (const char *)lines->data, *end = line + lines->len;
 	size_t n = strlen(name);
 
-	if (!line) return getenv(name);
-	for (; line < end; line += strlen(line) + 1)
+	if (!lines->data) return getenv(name);
+	for (size_t at = 0; at < lines->len;) {
+		const char *line = (const char *)lines->data + at;
+
 		if (!strncmp(line, name, n) && line[n] == '=') return line + n + 1;
+		at += strlen(line) + 1;
+	}
 	return NULL;
 }
 
@@ -94,11 +97,10 @@ static void note_prefix(const char *line, struct vec *prefixes)
 
 static void all_prefixes(const struct secret *lines, struct vec *prefixes)
 {
-	const char *line = (const char *)lines->data, *end = line + lines->len;
-
-	if (!line)
+	if (!lines->data)
 		for (char **v = environ; *v; v++) note_prefix(*v, prefixes);
-	for (; line < end; line += strlen(line) + 1) note_prefix(line, prefixes);
+	for (size_t at = 0; at < lines->len; at += strlen((const char *)lines->data + at) + 1)
+		note_prefix((const char *)lines->data + at, prefixes);
 }
 
 static int read_lines(const char *path, struct secret *lines, struct err *e)
