@@ -8,6 +8,19 @@
 #include "senv/keys.h"
 #include "senv/seal.h"
 
+/* What the kernel would not take, or would cut without a word. src: execve(2), MAX_ARG_STRLEN */
+static int check_variable(const struct job_secret *s, struct err *e)
+{
+	enum { MAX_BYTES = 32 * 4096 };
+
+	if (s->value.len && memchr(s->value.data, 0, s->value.len))
+		return err_set(e, ERR_INPUT, "the secret '%s' has a zero byte in it, which no variable can", s->name);
+	if (strlen(s->name) + s->value.len + 2 > MAX_BYTES)
+		return err_set(e, ERR_INPUT, "the secret '%s' has %zu bytes, a variable holds at most %d with its name",
+			       s->name, s->value.len, MAX_BYTES - 2);
+	return 0;
+}
+
 static int open_one(struct job *j, const struct secret *key, const struct plan_env *row, struct err *e)
 {
 	struct job_secret *s;
@@ -34,7 +47,10 @@ int job_open_secrets(struct job *j, struct err *e)
 		if (row->text || (row->secret_name && vec_has(withheld, row->secret_name))) continue;
 		if (!key.data && key_read(path, &key, e)) return -1;
 		if (open_one(j, &key, row, e)) return -1;
-		if (!vec_has(withheld, j->secrets[j->nsecrets - 1].name)) continue;
+		if (!vec_has(withheld, j->secrets[j->nsecrets - 1].name)) {
+			if (check_variable(&j->secrets[j->nsecrets - 1], e)) return -1;
+			continue;
+		}
 		/* A row without a name beside it turned out to be a deploy key: the script does not get it. */
 		j->nsecrets--;
 		free_p(&j->secrets[j->nsecrets].name);
