@@ -107,6 +107,7 @@ static _Noreturn void run_child(const struct child_opts *o, const char *program,
 	int high = 3, kept = report_fd;
 	sigset_t none;
 
+	if (o->group > 0 && setpgid(0, o->group)) fail(report_fd, "join a process group");
 	if (o->setsid && setsid() < 0) fail(report_fd, "start a session");
 	if (o->cwd && chdir(o->cwd)) fail(report_fd, "enter its folder");
 	if (o->userns_fd > 0) enter_userns(o->userns_fd, report_fd);
@@ -273,12 +274,61 @@ static int add_pipe(int wanted, int *ours, int *theirs, int ours_writes, struct 
 	return fcntl(*ours, F_SETFL, O_NONBLOCK) ? err_sys(e, "cannot set up a pipe") : 0;
 }
 
+/* A process group for a child and what it starts. Its leader is a guard that does nothing but wait for the end of a
+ * pipe that only we hold open: that comes also when we are killed, and then it kills the group, itself with it. As long
+ * as it is not reaped, the group's number is no other's. */
+struct guard {
+	pid_t pid; /* 0: none */
+	int alive_fd;
+};
+
+static void guard_release(struct guard *g)
+{
+	if (g->pid > 0) {
+		kill(-g->pid, SIGKILL);
+		while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR) {}
+	}
+	g->pid = 0;
+	close_p(&g->alive_fd);
+}
+
+static _Noreturn void run_guard(int fd)
+{
+	char byte;
+	ssize_t n;
+
+	setpgid(0, 0);
+	for (int sig = 1; sig < NSIG; sig++) signal(sig, SIG_IGN);
+	if (fd > 0) close_range(0, (unsigned)fd - 1, 0); /* no lock or pipe of ours is held open by it */
+	close_range((unsigned)fd + 1, ~0U, 0);
+	do n = read(fd, &byte, 1);
+	while (n < 0 && errno == EINTR);
+	kill(0, SIGKILL);
+	_exit(1);
+}
+
+static int guard_start(struct guard *g, struct err *e)
+{
+	_cleanup_close_ int theirs = -1;
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
+	theirs = p[0];
+	g->alive_fd = p[1];
+	g->pid = fork();
+	if (g->pid < 0) return err_sys(e, "cannot fork");
+	if (g->pid == 0) run_guard(theirs);
+	setpgid(g->pid, g->pid); /* whoever comes first: the group is there from here on */
+	return 0;
+}
+
 int child_run(const struct child_opts *opts, const struct buf *input, int timeout_ms, struct buf *out_r,
 	      struct buf *err_r, struct child_status *status_r, struct err *e)
 {
 	struct child_opts o = *opts;
 	__attribute__((cleanup(pipes_close))) struct pipes ours = {-1, -1, -1}, theirs = {-1, -1, -1};
 	int64_t end = timeout_ms < 0 ? -1 : clock_mono_ms() + timeout_ms;
+	__attribute__((cleanup(guard_release))) struct guard guard = {0, -1};
 	struct sigaction ignore = {.sa_handler = SIG_IGN}, was;
 	int over, left;
 	pid_t pid;
@@ -289,6 +339,8 @@ int child_run(const struct child_opts *opts, const struct buf *input, int timeou
 	if (input) o.in = theirs.in;
 	if (out_r) o.out = theirs.out;
 	if (err_r) o.err = theirs.err;
+	if (o.kill_group && guard_start(&guard, e)) return -1;
+	if (o.kill_group) o.group = guard.pid;
 	if (child_start(&o, &pid, NULL, e)) return -1;
 	pipes_close(&theirs);
 	sigaction(SIGPIPE, &ignore, &was);

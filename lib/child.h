@@ -48,6 +48,9 @@ struct child_opts {
 	size_t nfds;
 	int setsid;          /* its own session */
 	int die_with_parent; /* SIGKILL when the thread that started it ends (PR_SET_PDEATHSIG) */
+	int kill_group;      /* child_run: what it starts in its turn is killed with it: when its time is over, when it
+				ended, when we end (also by SIGKILL). What leaves its process group is not reached */
+	pid_t group;         /* > 0: the process group to join */
 	int userns_fd;       /* > 0: run as root of this user namespace, in a mount namespace of its own */
 };
 

@@ -24,7 +24,7 @@ void git_environment(struct vec *env)
 static int run_git(const char *const *argv, int timeout_ms, struct buf *out, struct err *e)
 {
 	_cleanup_vec_ struct vec env = VEC_INIT;
-	struct child_opts o = {.argv = argv, .die_with_parent = 1};
+	struct child_opts o = {.argv = argv, .die_with_parent = 1, .kill_group = 1};
 
 	git_environment(&env);
 	o.env = (const char *const *)vec_argv(&env);

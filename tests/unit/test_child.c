@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/child.h"
@@ -70,6 +71,86 @@ static void test_time_limit_kills(void **state)
 	assert_done(child_run(&o, NULL, 100, NULL, NULL, &st, &e), e);
 	assert_int_equal(st.end, CHILD_TIMED_OUT);
 	assert_true(clock_mono_ms() - start < 50000);
+}
+
+/* What a script's child wrote of itself into `path`, once it is there. */
+static pid_t told_pid(const char *path)
+{
+	int64_t end = clock_mono_ms() + 20000;
+
+	while (clock_mono_ms() < end) {
+		_cleanup_buf_ struct buf text = BUF_INIT(100);
+		struct err e;
+
+		if (!fs_read_file(path, &text, &e) && strchr(buf_str(&text), '\n'))
+			return (pid_t)strtol(buf_str(&text), NULL, 10);
+		poll(NULL, 0, 5);
+	}
+	fail_msg("nothing in '%s'", path);
+	return 0;
+}
+
+/* Gone, or dead and only not reaped yet by whoever got it. */
+static void assert_dies_soon(pid_t pid)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/stat", (int)pid);
+	int64_t end = clock_mono_ms() + 20000;
+
+	while (clock_mono_ms() < end) {
+		_cleanup_buf_ struct buf text = BUF_INIT(4096);
+		struct err e;
+
+		if (fs_read_file(path, &text, &e) || strstr(buf_str(&text), ") Z ")) return;
+		poll(NULL, 0, 5);
+	}
+	kill(pid, SIGKILL);
+	fail_msg("process %d lives on", (int)pid);
+}
+
+static void test_a_group_is_killed_when_the_time_is_over(void **state)
+{
+	_cleanup_temp_ char *dir = unit_temp();
+	_cleanup_free_ char *path = xasprintf("%s/pid", dir);
+	struct child_opts o = {SH("sleep 1000 & echo $! >pid; wait"), .cwd = dir, .kill_group = 1};
+	struct child_status st;
+	struct err e;
+
+	(void)state;
+	assert_done(child_run(&o, NULL, 300, NULL, NULL, &st, &e), e);
+	assert_int_equal(st.end, CHILD_TIMED_OUT);
+	assert_dies_soon(told_pid(path));
+}
+
+static void test_a_group_ends_with_its_program(void **state)
+{
+	_cleanup_temp_ char *dir = unit_temp();
+	_cleanup_free_ char *path = xasprintf("%s/pid", dir);
+	struct child_opts o = {SH("sleep 1000 & echo $! >pid; exit 3"), .cwd = dir, .kill_group = 1};
+	struct child_status st;
+	struct err e;
+
+	(void)state;
+	assert_done(child_run(&o, NULL, 20000, NULL, NULL, &st, &e), e);
+	assert_int_equal(st.end, CHILD_EXITED);
+	assert_int_equal(st.code, 3);
+	assert_dies_soon(told_pid(path));
+}
+
+static void test_a_group_is_killed_when_we_are(void **state)
+{
+	_cleanup_temp_ char *dir = unit_temp();
+	_cleanup_free_ char *path = xasprintf("%s/pid", dir);
+	struct child_opts o = {SH("sleep 1000 & echo $! >pid.new; mv pid.new pid; wait"), .cwd = dir, .kill_group = 1};
+	struct child_status st;
+	struct err e;
+	pid_t middle = fork(), deep;
+
+	(void)state;
+	if (middle == 0) _exit(child_run(&o, NULL, -1, NULL, NULL, &st, &e) ? 1 : 0);
+	deep = told_pid(path);
+	kill(middle, SIGKILL);
+	assert_int_equal(waitpid(middle, NULL, 0), middle);
+	assert_dies_soon(deep);
 }
 
 static void test_missing_program_is_an_error_here(void **state)
@@ -197,6 +278,9 @@ int main(void)
 		cmocka_unit_test(test_run_feeds_and_collects),
 		cmocka_unit_test(test_a_killed_child_is_no_success),
 		cmocka_unit_test(test_time_limit_kills),
+		cmocka_unit_test(test_a_group_is_killed_when_the_time_is_over),
+		cmocka_unit_test(test_a_group_ends_with_its_program),
+		cmocka_unit_test(test_a_group_is_killed_when_we_are),
 		cmocka_unit_test(test_missing_program_is_an_error_here),
 		cmocka_unit_test(test_check_gives_the_last_line_of_the_complaint),
 		cmocka_unit_test(test_only_named_descriptors_are_passed),
