@@ -16,7 +16,10 @@
 #include "runner/store/mirror.h"
 #include "runner/trigger/git.h"
 
-enum { MOST_ATTEMPTS = 5 };
+enum {
+	MOST_ATTEMPTS = 5,
+	KEPT_BUILDS = 50, /* the newest ones of a repository: their commits stay in its mirror */
+};
 
 static int add_build(struct store *st, int64_t event_id, const struct plan *plan, const char *reason, struct err *e)
 {
@@ -69,16 +72,30 @@ static const char *head_of(const struct event *ev)
 	return ev->head_commit ? ev->head_commit : ev->commit;
 }
 
+static void say_renewed(int64_t event_id, const char *mirror)
+{
+	fprintf(stderr, "event %lld: the mirror was damaged and was made anew; the old one is '%s.broken'\n",
+		(long long)event_id, mirror);
+}
+
 /* The commit to build comes to the mirror, and its id to ev->commit. 1: the pull request has moved on. */
 static int fetch(const char *mirror, const char *url, struct store *st, struct event_row *row, struct err *e)
 {
 	_cleanup_free_ char *keep = xasprintf("events/%lld", (long long)row->id), *newest = NULL, *merge = NULL;
 	struct event *ev = &row->ev;
+	const struct mirror_want want = {mirror, url, ev->ref, head_of(ev), keep};
 	struct err other;
+	int got;
 
-	if (ev->kind != EVENT_PULL_REQUEST) return mirror_fetch(mirror, url, ev->ref, ev->commit, keep, e);
-	if (mirror_fetch_merge(mirror, url, ev->ref, head_of(ev), keep, &merge, e)) {
-		if (e->kind != ERR_BUSY || store_event_last_commit(st, row->repo_id, ev->ref, &newest, &other))
+	if (ev->kind != EVENT_PULL_REQUEST) {
+		got = mirror_fetch(&want, e);
+		if (got == 1) say_renewed(row->id, mirror);
+		return got < 0 ? -1 : 0;
+	}
+	got = mirror_fetch_merge(&want, &merge, e);
+	if (got == 1) say_renewed(row->id, mirror);
+	if (got < 0) {
+		if (e->kind != ERR_MISSING || store_event_last_commit(st, row->repo_id, ev->ref, &newest, &other))
 			return -1;
 		return strcmp(newest, ev->commit) ? 1 : -1;
 	}
@@ -99,6 +116,29 @@ static int read_message(const char *mirror, struct store *st, const struct event
 	return ev->source != EVENT_FROM_PERSON && event_message_skips(message);
 }
 
+/* What was fetched cannot be read: the mirror is made anew where that is its fault, and the event tried again. */
+static void mend_mirror(const char *mirror, const char *url, const struct event_row *row)
+{
+	_cleanup_free_ char *keep = xasprintf("events/%lld", (long long)row->id);
+	const struct mirror_want want = {mirror, url, row->ev.ref, row->ev.commit, keep};
+	struct err e;
+	int got = mirror_mend(&want, &e);
+
+	if (got == 1) say_renewed(row->id, mirror);
+	if (got < 0) fprintf(stderr, "event %lld: the mirror cannot be mended: %s\n", (long long)row->id, e.text);
+}
+
+static void forget_old_commits(const char *mirror, struct store *st, int64_t repo_id)
+{
+	int64_t *ids = NULL;
+	size_t n = 0;
+	struct err e;
+
+	if (store_event_used(st, repo_id, KEPT_BUILDS, &ids, &n, &e) || mirror_prune(mirror, ids, n, &e))
+		fprintf(stderr, "mirror '%s': old commits are kept: %s\n", mirror, e.text);
+	free(ids);
+}
+
 static int prepare(const struct home *h, struct store *st, struct event_row *row, struct err *e)
 {
 	const struct event *ev = &row->ev;
@@ -115,7 +155,12 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 	if (got) return -1;
 	got = read_message(mirror, st, row, e);
 	if (got == 1) return store_event_close(st, row->id, EVENT_SKIPPED, EVENT_SKIPPED_BY_MESSAGE, e);
-	if (got || make_plan(mirror, ev, &plan, &reason, e)) return -1;
+	if (got) return -1;
+	if (make_plan(mirror, ev, &plan, &reason, e)) {
+		mend_mirror(mirror, repo.url, row);
+		return -1;
+	}
+	forget_old_commits(mirror, st, row->repo_id);
 	if (!reason && !plan.njobs)
 		return store_event_close(st, row->id, EVENT_SKIPPED, "branch not included or excluded", e);
 	return add_build(st, row->id, reason ? NULL : &plan, reason, e);

@@ -188,6 +188,33 @@ int store_event_resolve(struct store *s, int64_t id, const char *commit, struct 
 	return changed ? db_commit(&tx, e) : explain_event(s, id, e);
 }
 
+int store_event_used(struct store *s, int64_t repo_id, int newest, int64_t **ids_r, size_t *n_r, struct err *e)
+{
+	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
+	int64_t *ids = NULL;
+	size_t n = 0;
+	int got;
+
+	if (db_query(s->db,
+		     "SELECT id FROM events WHERE repo_id = $1 AND state = 'new' UNION "
+		     "SELECT event_id FROM builds WHERE repo_id = $1 AND state IN ('queued', 'running') UNION "
+		     "SELECT event_id FROM (SELECT event_id FROM builds WHERE repo_id = $1 ORDER BY id DESC LIMIT $2) "
+		     "AS b",
+		     DB_ARGS(db_int(repo_id), db_int(newest)), &rows, e))
+		return -1;
+	while (!(got = db_next(&rows, e))) {
+		ids = store_array(ids, n, sizeof(*ids));
+		ids[n++] = db_col_int(&rows, 0);
+	}
+	if (got < 0) {
+		free(ids);
+		return -1;
+	}
+	*ids_r = ids;
+	*n_r = n;
+	return 0;
+}
+
 int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e)
 {
 	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;

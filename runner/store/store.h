@@ -94,6 +94,10 @@ int store_event_close(struct store *s, int64_t id, enum event_state to, const ch
 int store_event_describe(struct store *s, int64_t id, const char *message, struct err *e) MUST_USE;
 /* What is to be built, where fetching told: a pull request's merge in the place of its head. */
 int store_event_resolve(struct store *s, int64_t id, const char *commit, struct err *e) MUST_USE;
+/* The events of a repository whose commits are still needed: not prepared yet, of an unfinished build, or of one of the
+ * `newest` builds. The caller frees. */
+int store_event_used(struct store *s, int64_t repo_id, int newest, int64_t **ids_r, size_t *n_r,
+		     struct err *e) MUST_USE;
 /* Newest commit that any event told us of for this repository and ref; 1: none. Caller frees. */
 int store_event_last_commit(struct store *s, int64_t repo_id, const char *ref, char **commit_r, struct err *e) MUST_USE;
 

@@ -18,7 +18,10 @@ void git_environment(struct vec *env)
 	vec_setenv(env, "LC_ALL", "C");
 	vec_setenv(env, "GIT_TERMINAL_PROMPT", "0");
 	vec_setenv(env, "GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh");
-	vec_setenv(env, "GIT_SSH_COMMAND", ssh && *ssh ? ssh : "ssh -oBatchMode=yes");
+	vec_setenv(env, "GIT_SSH_COMMAND",
+		   ssh && *ssh ? ssh
+			       : "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15 "
+				 "-oServerAliveCountMax=3");
 }
 
 static int run_git(const char *const *argv, int timeout_ms, struct buf *out, struct err *e)

@@ -438,6 +438,33 @@ static void test_queued_build_of_same_commit_folds(void **state)
 	assert_int_not_equal(id, first);
 }
 
+static void test_events_whose_commits_are_needed(void **state)
+{
+	struct fixture *f = *state;
+	int64_t *ids, waiting;
+	size_t n;
+
+	for (int i = 0; i < 4; i++) {
+		char delivery[32], commit[41];
+
+		snprintf(delivery, sizeof(delivery), "d%d", i);
+		snprintf(commit, sizeof(commit), "%040d", i);
+		add_build(f, delivery, commit, 1);
+		if (i == 0) continue; /* the oldest one is not finished */
+		ok(store_job_cancel(f->s, i + 1, "x", 1, &f->e));
+	}
+	waiting = add_event(f, "w", commit_a);
+	ok(store_event_used(f->s, 1, 1, &ids, &n, &f->e));
+	assert_int_equal(n, 3);
+	assert_int_equal(ids[0], 1);
+	assert_int_equal(ids[1], 4);
+	assert_int_equal(ids[2], waiting);
+	free(ids);
+	ok(store_event_used(f->s, 2, 9, &ids, &n, &f->e)); /* another repository's are not told */
+	assert_int_equal(n, 0);
+	free(ids);
+}
+
 static void test_build_that_cannot_be_planned(void **state)
 {
 	struct fixture *f = *state;
@@ -1086,6 +1113,7 @@ int main(void)
 		with_store(test_last_commit_of_a_ref),
 		with_store(test_build_and_its_jobs),
 		with_store(test_queued_build_of_same_commit_folds),
+		with_store(test_events_whose_commits_are_needed),
 		with_store(test_build_that_cannot_be_planned),
 		with_store(test_build_is_stored_whole_or_not_at_all),
 		with_store(test_list_is_newest_first),
