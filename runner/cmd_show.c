@@ -14,7 +14,7 @@
 #include "runner/place.h"
 #include "runner/report/report.h"
 
-enum { TICK_MS = 100, DEFAULT_COUNT = 10 };
+enum { TICK_MS = 100, DEFAULT_COUNT = 10, EVENT_COUNT = 20 };
 
 /* What these commands have in common: options, the store, the build that is meant. */
 struct show {
@@ -129,6 +129,27 @@ static int add_json(struct show *s, const struct build_row *b, json_t *list, str
 	return 0;
 }
 
+/* Events that wait because preparing them failed. */
+static int print_waiting(struct show *s, struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+	int64_t after = 0;
+	int got, shown = 0;
+
+	for (;;) {
+		__attribute__((cleanup(event_row_release))) struct event_row row = {0};
+
+		got = store_event_next_new(s->place.store, after, &row, e);
+		if (got || shown == EVENT_COUNT) break;
+		after = row.id;
+		if (!row.failures || (s->repo_id && row.repo_id != s->repo_id)) continue;
+		report_event_line(&row, clock_unix_ms(), &text);
+		shown++;
+	}
+	put(&text);
+	return got < 0 ? -1 : 0;
+}
+
 int cmd_status(int argc, char **argv)
 {
 	_cleanup_show_ struct show s = {0};
@@ -144,7 +165,7 @@ int cmd_status(int argc, char **argv)
 	for (size_t i = 0; i < n && !failed; i++)
 		failed = s.json ? add_json(&s, &rows[i], list, &e) : print_build(&s, &rows[i], &e);
 	build_rows_free(&rows, n);
-	if (failed) return cmd_fail(argv[0], e.text);
+	if (failed || (!s.json && print_waiting(&s, &e))) return cmd_fail(argv[0], e.text);
 	if (s.json) {
 		_cleanup_free_ char *text = json_text(list);
 
@@ -152,6 +173,34 @@ int cmd_status(int argc, char **argv)
 	} else if (!n) {
 		puts("no builds yet");
 	}
+	return 0;
+}
+
+int cmd_events(int argc, char **argv)
+{
+	_cleanup_show_ struct show s = {0};
+	_cleanup_json_ json_t *list = json_array();
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+	struct event_row *rows = NULL;
+	size_t n = 0;
+	struct err e;
+
+	if (show_options(&s, argc, argv) || optind != argc) return cmd_usage(argv[0]);
+	if (show_open(&s, &e) || store_event_list(s.place.store, s.repo_id, EVENT_COUNT, &rows, &n, &e))
+		return cmd_fail(argv[0], e.text);
+	for (size_t i = 0; i < n; i++) {
+		if (s.json)
+			json_array_append_new(list, report_event_json(&rows[i]));
+		else
+			report_event_line(&rows[i], clock_unix_ms(), &text);
+	}
+	event_rows_free(&rows, n);
+	if (s.json) {
+		_cleanup_free_ char *all = json_text(list);
+
+		buf_addf(&text, "%s\n", all);
+	}
+	put(&text);
 	return 0;
 }
 

@@ -44,6 +44,7 @@ static const struct command commands[] = {
 	{"serve", cmd_serve, "[--state DIR] [--listen HOST:PORT] [--jobs N] [--reconcile SECONDS]",
 	 "accept events and run their builds"},
 	{"status", cmd_status, "[--state DIR] [--repo NAME] [--json]", "the newest builds and their jobs"},
+	{"events", cmd_events, "[--state DIR] [--repo NAME] [--json]", "the newest pushes and what became of them"},
 	{"watch", cmd_watch, "[--state DIR] [--repo NAME] [--build N | --commit ID] [--timeout SECONDS]",
 	 "follow a build to its end; exit status 0 if it passed"},
 	{"log", cmd_log, "[--state DIR] [--repo NAME] [-f] BUILD.JOB", "a job's log; -f follows it"},

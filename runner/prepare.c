@@ -17,8 +17,13 @@
 #include "runner/trigger/git.h"
 
 enum {
-	MOST_ATTEMPTS = 5,
-	KEPT_BUILDS = 50, /* the newest ones of a repository: their commits stay in its mirror */
+	FIRST_WAIT_MS = 2000, /* after a failure; doubled by each one more */
+	LONGEST_WAIT_MS = 10 * 60 * 1000,
+	MOST_DAYS = 7,               /* then an event is given up, whatever the failure */
+	MOST_REFUSALS = 3,           /* the source has not got it: its replicas may lag behind what it told */
+	MOST_REFUSALS_OF_MERGE = 10, /* about a quarter of an hour: a server takes its time to make one */
+	MOST_CUT_OFF = 20,           /* attempts that ended without a word */
+	KEPT_BUILDS = 50,            /* the newest ones of a repository: their commits stay in its mirror */
 };
 
 static int add_build(struct store *st, int64_t event_id, const struct plan *plan, const char *reason, struct err *e)
@@ -166,26 +171,65 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 	return add_build(st, row->id, reason ? NULL : &plan, reason, e);
 }
 
+static int64_t wait_ms(int failures)
+{
+	int64_t ms = FIRST_WAIT_MS;
+
+	while (failures-- > 0 && ms < LONGEST_WAIT_MS) ms *= 2;
+	return ms < LONGEST_WAIT_MS ? ms : LONGEST_WAIT_MS;
+}
+
+/* Is this failure the last word? The source's own answer is, when it gives it again and again; a source, a network or a
+ * disk that fails us is not, for days. */
+static int is_final(const struct event_row *row, const struct err *why, int64_t now_ms)
+{
+	int most = row->ev.kind == EVENT_PULL_REQUEST ? MOST_REFUSALS_OF_MERGE : MOST_REFUSALS;
+
+	if (why->kind == ERR_MISSING && row->refusals + 1 >= most) return 1;
+	return now_ms - row->received_ms > MOST_DAYS * 24 * 3600 * 1000LL;
+}
+
+static int try_later(struct store *st, const struct event_row *row, const struct err *why, struct err *e)
+{
+	int64_t now = clock_unix_ms(), wait = wait_ms(row->failures);
+
+	if (is_final(row, why, now)) {
+		fprintf(stderr, "event %lld: rejected: %s\n", (long long)row->id, why->text);
+		return store_event_close(st, row->id, EVENT_REJECTED, why->text, e);
+	}
+	fprintf(stderr, "event %lld: %s; tried again in %lld s\n", (long long)row->id, why->text,
+		(long long)wait / 1000);
+	return store_event_retry(st, row->id, why->kind == ERR_MISSING, why->text, now + wait, e);
+}
+
+/* Begun and never heard of again: it was killed, or it crashed, and is not to do so in a tight loop or for ever. */
+static int begin(struct store *st, const struct event_row *row, struct err *e)
+{
+	int cut_off = row->attempts - row->failures;
+
+	if (cut_off >= MOST_CUT_OFF) {
+		_cleanup_free_ char *why = xasprintf("preparing it was cut off %d times", cut_off);
+
+		return store_event_close(st, row->id, EVENT_REJECTED, why, e) ? -1 : 1;
+	}
+	return store_event_begin(st, row->id, clock_unix_ms() + (cut_off ? wait_ms(cut_off - 1) : 0), e);
+}
+
 int cmd_prepare(int argc, char **argv)
 {
 	_cleanup_place_ struct place p = PLACE_INIT;
 	__attribute__((cleanup(event_row_release))) struct event_row row = {0};
 	int64_t id = argc == 3 ? strtoll(argv[2], NULL, 10) : 0;
-	struct err e;
+	struct err e, why;
+	int got;
 
 	if (id <= 0) return cmd_usage(argv[0]);
 	if (place_open(argv[1], &p, &e) || store_event_get(p.store, id, &row, &e)) return cmd_fail(argv[0], e.text);
 	if (row.state != EVENT_NEW) return 0;
-	if (store_event_begin(p.store, id, &e)) return cmd_fail(argv[0], e.text);
-	if (prepare(&p.home, p.store, &row, &e)) {
-		struct err again;
-
-		/* Fetching may work later; a commit that is gone for good will not come back. */
-		if (row.attempts + 1 < MOST_ATTEMPTS && e.kind != ERR_MISSING) return cmd_fail(argv[0], e.text);
-		if (store_event_close(p.store, id, EVENT_REJECTED, e.text, &again))
-			return cmd_fail(argv[0], again.text);
+	got = begin(p.store, &row, &e);
+	if (got) return got < 0 ? cmd_fail(argv[0], e.text) : 0;
+	if (prepare(&p.home, p.store, &row, &why) && try_later(p.store, &row, &why, &e))
 		return cmd_fail(argv[0], e.text);
-	}
 	home_wake(&p.home);
 	return 0;
 }

@@ -33,10 +33,10 @@
 #include "runner/web/api.h"
 
 enum {
-	BACKSTOP_MS = 1000,  /* how often the store is looked at when nobody pokes */
-	ADOPT_RETRY_MS = 50, /* a leader that has the lock but has not written its pid yet */
-	PREPARE_RETRY_MS = 3000,
-	MOST_PREPARING = 2,
+	BACKSTOP_MS = 1000,     /* how often the store is looked at when nobody pokes */
+	ADOPT_RETRY_MS = 50,    /* a leader that has the lock but has not written its pid yet */
+	PREPARE_REST_MS = 1000, /* a preparer that could not even note its failure: its repository waits */
+	MOST_PREPARING = STORE_MOST_AWAY,
 	RECONCILE_S = 3600,
 };
 
@@ -51,8 +51,10 @@ struct leader {
 	struct serve *serve;
 };
 
+/* One for a repository at most, so that one whose source hangs holds up no other. */
 struct preparer {
-	int64_t event_id;
+	int64_t event_id, repo_id;
+	int64_t rest_until_mono_ms; /* it takes its place up to then */
 	pid_t pid;
 	int pidfd;
 	struct serve *serve;
@@ -70,8 +72,7 @@ struct serve {
 	int most_jobs, reconcile_s; /* 0: never */
 	pid_t sweeper; /* what dead leaders left is being removed: no job starts before that has ended. 0: none */
 	int sweeper_fd;
-	int64_t retry_after; /* mono ms: a preparer failed, events wait until then */
-	int broken;          /* the store failed: stop and say so */
+	int broken; /* the store failed: stop and say so */
 	struct err why;
 };
 
@@ -356,56 +357,50 @@ static void preparer_ended(int fd, short revents, void *arg)
 	close_p(&p->pidfd);
 	if (!child_ok(st)) {
 		say("event %lld: preparing it %s", (long long)p->event_id, child_status_str(st));
-		s->retry_after = clock_mono_ms() + PREPARE_RETRY_MS;
+		p->rest_until_mono_ms = clock_mono_ms() + PREPARE_REST_MS;
 	}
 	p->event_id = 0;
 	look(s);
 }
 
-static int is_being_prepared(const struct serve *s, int64_t event_id)
+static int is_free(const struct preparer *p)
 {
-	for (size_t i = 0; i < MOST_PREPARING; i++)
-		if (s->preparing[i].event_id == event_id) return 1;
-	return 0;
+	return !p->event_id && clock_mono_ms() >= p->rest_until_mono_ms;
 }
 
-static void start_preparer(struct serve *s, struct preparer *p, int64_t event_id)
+static void start_preparer(struct serve *s, struct preparer *p, const struct event_row *row)
 {
-	_cleanup_free_ char *id = xasprintf("%lld", (long long)event_id);
+	_cleanup_free_ char *id = xasprintf("%lld", (long long)row->id);
 	struct child_opts o = {.argv = (const char *const[]){child_self(), "prepare", s->home.state, id, NULL},
 			       .die_with_parent = 1};
 	struct err e;
 
+	p->repo_id = row->repo_id;
 	if (child_start(&o, &p->pid, &p->pidfd, &e)) {
-		say("event %lld: %s", (long long)event_id, e.text);
-		s->retry_after = clock_mono_ms() + PREPARE_RETRY_MS;
+		say("event %lld: %s", (long long)row->id, e.text);
+		p->rest_until_mono_ms = clock_mono_ms() + PREPARE_REST_MS;
 		return;
 	}
-	p->event_id = event_id;
+	p->event_id = row->id;
 	p->serve = s;
 	loop_fd(s->loop, p->pidfd, POLLIN, preparer_ended, p);
 }
 
 static void prepare_events(struct serve *s)
 {
-	int64_t after = 0;
-	struct err e;
-
-	if (clock_mono_ms() < s->retry_after) return;
 	for (size_t i = 0; i < MOST_PREPARING && !s->broken; i++) {
-		struct preparer *p = &s->preparing[i];
+		__attribute__((cleanup(event_row_release))) struct event_row row = {0};
+		int64_t away[STORE_MOST_AWAY];
+		struct err e;
+		int rc;
 
-		while (!p->event_id) {
-			__attribute__((cleanup(event_row_release))) struct event_row row = {0};
-			int rc = store_event_next_new(s->store, after, &row, &e);
-
-			if (rc < 0) give_up(s, &e);
-			if (rc) return;
-			after = row.id;
-			if (is_being_prepared(s, row.id)) continue;
-			start_preparer(s, p, row.id);
-			if (!p->event_id) return;
-		}
+		if (!is_free(&s->preparing[i])) continue;
+		for (size_t k = 0; k < MOST_PREPARING; k++)
+			away[k] = is_free(&s->preparing[k]) ? 0 : s->preparing[k].repo_id;
+		rc = store_event_next_due(s->store, clock_unix_ms(), away, &row, &e);
+		if (rc < 0) give_up(s, &e);
+		if (rc) return;
+		start_preparer(s, &s->preparing[i], &row);
 	}
 }
 

@@ -17,6 +17,10 @@ json_t *report_build_json(const struct build_row *b, const struct job_row *jobs,
  * and names are replaced: they come from strangers. */
 void report_build_line(const struct build_row *b, int64_t now_ms, struct buf *out);
 
+/* One line for an event: "event 7  demo/site  main  1a2b3c4d  new  next try in 30 s: cannot fetch …". */
+void report_event_line(const struct event_row *r, int64_t now_ms, struct buf *out);
+json_t *report_event_json(const struct event_row *r);
+
 /* One line for a job: number, name, state, time, what it is doing or why it ended.
  *  in   colour  1: with ANSI colours */
 void report_job_line(const struct build_row *b, const struct job_row *j, int64_t now_ms, int colour, struct buf *out);

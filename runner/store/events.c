@@ -59,9 +59,9 @@ int store_event_add(struct store *s, const struct event *ev, int64_t now_ms, int
 
 #define EVENT_COLUMNS                                                                                                  \
 	"SELECT e.id, e.repo_id, r.name, e.kind, e.source, e.delivery, e.ref, e.branch, e.tag, e.before_id, "          \
-	"e.commit_id, "                                                                                                \
-	"e.message, e.sender, e.deleted, e.pr_number, e.from_fork, e.pr_action, e.head_repo, e.head_branch, "          \
-	"e.head_commit, e.state, e.attempts, e.build_id, e.reason, e.received_ms "                                     \
+	"e.commit_id, e.message, e.sender, e.deleted, e.pr_number, e.from_fork, e.pr_action, e.head_repo, "            \
+	"e.head_branch, e.head_commit, e.state, e.attempts, e.build_id, e.reason, e.received_ms, e.failures, "         \
+	"e.refusals, e.next_try_ms "                                                                                   \
 	"FROM events e JOIN repos r ON r.id = e.repo_id "
 
 static int read_event(struct db_rows *rows, struct event_row *r, struct err *e)
@@ -101,6 +101,9 @@ static int read_event(struct db_rows *rows, struct event_row *r, struct err *e)
 		.build_id = db_col_int(rows, 22),
 		.reason = db_col_dup(rows, 23),
 		.received_ms = db_col_int(rows, 24),
+		.failures = (int)db_col_int(rows, 25),
+		.refusals = (int)db_col_int(rows, 26),
+		.next_try_ms = db_col_int(rows, 27),
 	};
 	return 0;
 }
@@ -128,6 +131,55 @@ int store_event_next_new(struct store *s, int64_t after, struct event_row *r, st
 	return got ? got : read_event(&rows, r, e);
 }
 
+int store_event_next_due(struct store *s, int64_t now_ms, const int64_t away[STORE_MOST_AWAY], struct event_row *r,
+			 struct err *e)
+{
+	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
+	int got;
+
+	if (db_query(s->db,
+		     EVENT_COLUMNS "WHERE e.state = 'new' AND e.next_try_ms <= $1 AND e.repo_id NOT IN "
+				   "($2, $3, $4, $5, $6, $7, $8, $9) ORDER BY e.id LIMIT 1",
+		     DB_ARGS(db_int(now_ms), db_int(away[0]), db_int(away[1]), db_int(away[2]), db_int(away[3]),
+			     db_int(away[4]), db_int(away[5]), db_int(away[6]), db_int(away[7])),
+		     &rows, e))
+		return -1;
+	got = db_next(&rows, e);
+	return got ? got : read_event(&rows, r, e);
+}
+
+void event_rows_free(struct event_row **rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) event_row_release(&(*rows)[i]);
+	free_p(rows);
+}
+
+int store_event_list(struct store *s, int64_t repo_id, size_t limit, struct event_row **rows_r, size_t *n_r,
+		     struct err *e)
+{
+	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
+	struct event_row *list = NULL;
+	size_t n = 0;
+	int got;
+
+	if (db_query(s->db, EVENT_COLUMNS "WHERE $1 IN (0, e.repo_id) ORDER BY e.id DESC LIMIT $2",
+		     DB_ARGS(db_int(repo_id), db_int((int64_t)limit)), &rows, e))
+		return -1;
+	while (!(got = db_next(&rows, e))) {
+		list = store_array(list, n, sizeof(*list));
+		got = read_event(&rows, &list[n], e);
+		if (got) break;
+		n++;
+	}
+	if (got < 0) {
+		event_rows_free(&list, n);
+		return -1;
+	}
+	*rows_r = list;
+	*n_r = n;
+	return 0;
+}
+
 /* Why an UPDATE of an event in EVENT_NEW touched nothing. */
 static int explain_event(struct store *s, int64_t id, struct err *e)
 {
@@ -139,14 +191,28 @@ static int explain_event(struct store *s, int64_t id, struct err *e)
 	return -1;
 }
 
-int store_event_begin(struct store *s, int64_t id, struct err *e)
+int store_event_begin(struct store *s, int64_t id, int64_t not_before_ms, struct err *e)
 {
 	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
 	int changed;
 
 	if (db_begin(s->db, &tx, e)) return -1;
-	if (db_run(s->db, "UPDATE events SET attempts = attempts + 1 WHERE id = $1 AND state = 'new'",
-		   DB_ARGS(db_int(id)), &changed, e))
+	if (db_run(s->db, "UPDATE events SET attempts = attempts + 1, next_try_ms = $1 WHERE id = $2 AND state = 'new'",
+		   DB_ARGS(db_int(not_before_ms), db_int(id)), &changed, e))
+		return -1;
+	return changed ? db_commit(&tx, e) : explain_event(s, id, e);
+}
+
+int store_event_retry(struct store *s, int64_t id, int refused, const char *reason, int64_t next_try_ms, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+	int changed;
+
+	if (db_begin(s->db, &tx, e)) return -1;
+	if (db_run(s->db,
+		   "UPDATE events SET failures = failures + 1, refusals = refusals + $1, reason = $2, next_try_ms = $3 "
+		   "WHERE id = $4 AND state = 'new'",
+		   DB_ARGS(db_int(!!refused), db_text(reason), db_int(next_try_ms), db_int(id)), &changed, e))
 		return -1;
 	return changed ? db_commit(&tx, e) : explain_event(s, id, e);
 }

@@ -78,6 +78,10 @@ static const char *const steps[] = {
 	"CREATE INDEX jobs_unfinished ON jobs (state, id) WHERE state IN ('queued', 'running', 'publishing');\n",
 
 	"ALTER TABLE repos ADD COLUMN polled_ms INTEGER NOT NULL DEFAULT 0;\n",
+
+	"ALTER TABLE events ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;\n"
+	"ALTER TABLE events ADD COLUMN refusals INTEGER NOT NULL DEFAULT 0;\n"
+	"ALTER TABLE events ADD COLUMN next_try_ms INTEGER NOT NULL DEFAULT 0;\n",
 };
 
 static int version_of(struct db *db, int64_t *version_r, struct err *e)

@@ -75,7 +75,10 @@ struct event_row {
 	int64_t id, repo_id;
 	struct event ev;
 	enum event_state state;
-	int attempts;     /* how often preparing it was begun */
+	int attempts; /* how often preparing it was begun */
+	int failures; /* how often that failed, and said why: `reason`. The others were cut off */
+	int refusals; /* of the failures: the source answered, and has not got it */
+	int64_t next_try_ms;
 	int64_t build_id; /* 0: none */
 	char *reason;
 	int64_t received_ms;
@@ -88,7 +91,19 @@ int store_event_add(struct store *s, const struct event *ev, int64_t now_ms, int
 int store_event_get(struct store *s, int64_t id, struct event_row *r, struct err *e) MUST_USE;
 /* The oldest event in EVENT_NEW with id > after; 1: there is none. */
 int store_event_next_new(struct store *s, int64_t after, struct event_row *r, struct err *e) MUST_USE;
-int store_event_begin(struct store *s, int64_t id, struct err *e) MUST_USE; /* attempts + 1 */
+/* The same of those that are due, in repositories other than these (0: none). */
+enum { STORE_MOST_AWAY = 8 };
+int store_event_next_due(struct store *s, int64_t now_ms, const int64_t away[STORE_MOST_AWAY], struct event_row *r,
+			 struct err *e) MUST_USE;
+/* Newest first, at most `limit`; repo_id 0: all. */
+int store_event_list(struct store *s, int64_t repo_id, size_t limit, struct event_row **rows_r, size_t *n_r,
+		     struct err *e) MUST_USE;
+void event_rows_free(struct event_row **rows, size_t n);
+/* attempts + 1. not_before_ms: when it is due again if nothing more is heard of this attempt */
+int store_event_begin(struct store *s, int64_t id, int64_t not_before_ms, struct err *e) MUST_USE;
+/* This attempt failed and the event stays new: failures + 1, due again at next_try_ms. */
+int store_event_retry(struct store *s, int64_t id, int refused, const char *reason, int64_t next_try_ms,
+		      struct err *e) MUST_USE;
 int store_event_close(struct store *s, int64_t id, enum event_state to, const char *reason, struct err *e) MUST_USE;
 /* The message of an event that came without one, found later; one that has its message keeps it. */
 int store_event_describe(struct store *s, int64_t id, const char *message, struct err *e) MUST_USE;

@@ -313,8 +313,8 @@ static void test_new_events_come_in_order(void **state)
 	ok(store_event_next_new(f->s, 0, &r, &f->e));
 	assert_int_equal(r.id, a);
 	event_row_release(&r);
-	ok(store_event_begin(f->s, a, &f->e));
-	ok(store_event_begin(f->other, a, &f->e));
+	ok(store_event_begin(f->s, a, 0, &f->e));
+	ok(store_event_begin(f->other, a, 0, &f->e));
 	ok(store_event_next_new(f->s, 0, &r, &f->e));
 	assert_int_equal(r.attempts, 2);
 	event_row_release(&r);
@@ -331,8 +331,8 @@ static void test_new_events_come_in_order(void **state)
 	assert_string_equal(r.reason, "why not");
 	event_row_release(&r);
 	fails(store_event_close(f->other, a, EVENT_REJECTED, "x", &f->e), ERR_DENIED, "has moved on: it is skipped");
-	fails(store_event_begin(f->other, a, &f->e), ERR_DENIED, "has moved on: it is skipped");
-	fails(store_event_begin(f->other, 99, &f->e), ERR_MISSING, "no event 99");
+	fails(store_event_begin(f->other, a, 0, &f->e), ERR_DENIED, "has moved on: it is skipped");
+	fails(store_event_begin(f->other, 99, 0, &f->e), ERR_MISSING, "no event 99");
 }
 
 static void test_message_found_later(void **state)
@@ -436,6 +436,61 @@ static void test_queued_build_of_same_commit_folds(void **state)
 	claim(f, 1);
 	ok(store_build_add(f->s, add_event(f, "d3", commit_a), two_jobs, 1, NULL, 3000, &id, &f->e));
 	assert_int_not_equal(id, first);
+}
+
+static int64_t due(struct fixture *f, int64_t now_ms, int64_t away_repo)
+{
+	const int64_t away[STORE_MOST_AWAY] = {0, 0, 0, away_repo};
+	struct event_row r;
+	int64_t id;
+
+	if (store_event_next_due(f->s, now_ms, away, &r, &f->e)) return 0;
+	id = r.id;
+	event_row_release(&r);
+	return id;
+}
+
+static void test_an_event_that_failed_is_due_later(void **state)
+{
+	struct fixture *f = *state;
+	int64_t a = add_event(f, "a", commit_a), b = add_event(f, "b", commit_b), other;
+	struct event ev = push_of("c", commit_a);
+	static char name[] = "me/other";
+	struct event_row r, *rows;
+	size_t n;
+
+	ok(store_repo_add(f->s, name, "/srv/other.git", 1, &other, &f->e));
+	assert_int_equal(due(f, 1000, 0), a);
+	assert_int_equal(due(f, 1000, 1), 0); /* its repository is away */
+	ev.repo = name;
+	ok(store_event_add(f->s, &ev, 1, &other, &f->e));
+	assert_int_equal(due(f, 1000, 1), other);
+	ok(store_event_begin(f->s, a, 5000, &f->e));
+	assert_int_equal(due(f, 4999, 0), b);
+	assert_int_equal(due(f, 5000, 0), a);
+	ok(store_event_retry(f->s, a, 0, "no network", 9000, &f->e));
+	ok(store_event_retry(f->s, a, 1, "not there", 9000, &f->e));
+	assert_int_equal(due(f, 8999, 0), b);
+	assert_int_equal(due(f, 9000, 0), a);
+	ok(store_event_get(f->s, a, &r, &f->e));
+	assert_int_equal(r.attempts, 1);
+	assert_int_equal(r.failures, 2);
+	assert_int_equal(r.refusals, 1);
+	assert_int_equal(r.next_try_ms, 9000);
+	assert_string_equal(r.reason, "not there");
+	assert_int_equal(r.state, EVENT_NEW);
+	event_row_release(&r);
+	ok(store_event_list(f->s, 1, 10, &rows, &n, &f->e));
+	assert_int_equal(n, 2);
+	assert_int_equal(rows[0].id, b);
+	event_rows_free(&rows, n);
+	ok(store_event_list(f->s, 0, 1, &rows, &n, &f->e));
+	assert_int_equal(n, 1);
+	assert_int_equal(rows[0].id, other);
+	event_rows_free(&rows, n);
+	ok(store_event_close(f->s, a, EVENT_REJECTED, "gone", &f->e));
+	fails(store_event_retry(f->s, a, 0, "x", 1, &f->e), ERR_DENIED, "has moved on: it is rejected");
+	assert_int_equal(due(f, 9000, 0), b);
 }
 
 static void test_events_whose_commits_are_needed(void **state)
@@ -805,7 +860,7 @@ static void test_change_counter(void **state)
 	add_event(f, "d1", commit_a); /* our own */
 	ok(store_changes(f->s, &b, &f->e));
 	assert_int_not_equal(a, b);
-	ok(store_event_begin(f->other, 1, &f->e)); /* another's */
+	ok(store_event_begin(f->other, 1, 0, &f->e)); /* another's */
 	ok(store_changes(f->s, &c, &f->e));
 	assert_int_not_equal(b, c);
 }
@@ -836,7 +891,7 @@ static void test_newer_schema_is_refused(void **state)
 	ok(db_open(f->path, &db, &f->e));
 	ok(db_script(db, "PRAGMA user_version = 99", &f->e));
 	db_close(&db);
-	fails(store_open(f->path, &s, &f->e), ERR_INPUT, "has schema 99, this runner knows up to 2");
+	fails(store_open(f->path, &s, &f->e), ERR_INPUT, "has schema 99, this runner knows up to 3");
 	assert_null(s);
 }
 
@@ -1113,6 +1168,7 @@ int main(void)
 		with_store(test_last_commit_of_a_ref),
 		with_store(test_build_and_its_jobs),
 		with_store(test_queued_build_of_same_commit_folds),
+		with_store(test_an_event_that_failed_is_due_later),
 		with_store(test_events_whose_commits_are_needed),
 		with_store(test_build_that_cannot_be_planned),
 		with_store(test_build_is_stored_whole_or_not_at_all),
