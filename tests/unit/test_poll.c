@@ -289,7 +289,12 @@ static void test_a_store_of_schema_1_is_brought_up(void **state)
 	tell(f, EVENT_FROM_HOOK, main_ref, commit_a);
 	store_close(&f->s);
 	assert_done(db_open(path, &db, &f->e), f->e);
-	assert_done(db_script(db, "ALTER TABLE repos DROP COLUMN polled_ms; ALTER TABLE events DROP COLUMN failures; ALTER TABLE events DROP COLUMN refusals; ALTER TABLE events DROP COLUMN next_try_ms; PRAGMA user_version = 1", &f->e), f->e);
+	assert_done(db_script(db,
+			      "ALTER TABLE repos DROP COLUMN polled_ms; ALTER TABLE events DROP COLUMN failures; ALTER "
+			      "TABLE events DROP COLUMN refusals; ALTER TABLE events DROP COLUMN next_try_ms; PRAGMA "
+			      "user_version = 1",
+			      &f->e),
+		    f->e);
 	db_close(&db);
 	assert_done(store_open(path, &f->s, &f->e), f->e);
 	assert_string_equal(poll_head(f, main_ref, commit_a, NULL), "known");
