@@ -337,6 +337,10 @@ static int show_log(struct show *s, int64_t job_id, struct err *e)
 		__attribute__((cleanup(job_row_release))) struct job_row row = {0};
 
 		if (store_job_get(s->place.store, job_id, &row, e)) return -1;
+		if (row.log_hash && !fs_exists(path))
+			return err_set(e, ERR_MISSING,
+				       "the job's files are not on this box any more: they were old, "
+				       "and `runner gc` removed them");
 		if (copy_log(path, &offset, e)) return -1;
 		if (!s->follow || job_state_is_final(row.state)) return 0;
 		poll(NULL, 0, TICK_MS);

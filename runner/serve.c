@@ -26,6 +26,7 @@
 #include "lib/fs.h"
 #include "lib/loop.h"
 #include "runner/cmd.h"
+#include "runner/gc.h"
 #include "runner/home.h"
 #include "runner/leader.h"
 #include "runner/reconcile.h"
@@ -66,6 +67,8 @@ struct serve {
 	struct loop *loop;
 	struct api *api;
 	struct reconciler *reconciler;
+	struct gc_settings gc_settings;
+	struct gc *gc;
 	struct leader *leaders;
 	struct preparer preparing[MOST_PREPARING]; /* event_id 0: free */
 	int wake_fd, lock_fd;
@@ -199,6 +202,7 @@ static void leader_ended(int fd, short revents, void *arg)
 	if (l->ours && waitpid(l->pid, &ws, 0) == l->pid) st = child_decode(ws);
 	loop_fd_remove(s->loop, l->pidfd);
 	close_p(&l->pidfd);
+	gc_job_ended(s->gc);
 	if (!*l->lost) {
 		settle(l, child_status_str(st));
 		look(s);
@@ -273,7 +277,10 @@ static void start_jobs(struct serve *s)
 
 	while (!s->broken && !s->sweeper && count_leaders(s) < s->most_jobs) {
 		__attribute__((cleanup(job_row_release))) struct job_row row = {0};
-		int rc = store_job_claim(s->store, clock_unix_ms(), &row, &e);
+		int rc = gc_admits(s->gc, s->store, &e);
+
+		if (!rc) return;
+		if (rc > 0) rc = store_job_claim(s->store, clock_unix_ms(), &row, &e);
 
 		if (rc < 0) give_up(s, &e);
 		if (rc) return;
@@ -455,7 +462,7 @@ static int open_wake(struct serve *s, struct err *e)
 	return 0;
 }
 
-static void event_stored(void *arg)
+static void look_again(void *arg)
 {
 	look(arg);
 }
@@ -465,7 +472,7 @@ static int open_http(struct serve *s, const char *host, int port, struct err *e)
 	_cleanup_free_ char *path = home_file(&s->home, "serve.addr"), *repos = home_file(&s->home, "repos");
 	_cleanup_free_ char *line = NULL;
 
-	if (api_open(s->loop, repos, s->store, host, port, event_stored, s, &s->api, e)) return -1;
+	if (api_open(s->loop, repos, s->store, host, port, look_again, s, &s->api, e)) return -1;
 	line = xasprintf("http://%s\n", api_address(s->api));
 	printf("runner: listening on %s", line);
 	fflush(stdout);
@@ -506,6 +513,7 @@ static int start(struct serve *s, const char *host, int port, struct err *e)
 		return -1;
 	}
 	s->loop = loop_new();
+	s->gc = gc_start(s->loop, &s->home, &s->gc_settings, look_again, s);
 	if (loop_signal(s->loop, SIGTERM, stop_on_signal, s, e) || loop_signal(s->loop, SIGINT, stop_on_signal, s, e) ||
 	    store_open(db, &s->store, e) || open_wake(s, e) || settle_what_was_running(s, e))
 		return -1;
@@ -522,6 +530,7 @@ static void release(struct serve *s)
 	while (s->leaders) forget_leader(s, s->leaders);
 	for (size_t i = 0; i < MOST_PREPARING; i++) close_p(&s->preparing[i].pidfd);
 	reconciler_stop(&s->reconciler);
+	gc_stop(&s->gc);
 	api_close(&s->api);
 	store_close(&s->store);
 	close_p(&s->wake_fd);
@@ -560,9 +569,14 @@ int cmd_serve(int argc, char **argv)
 						{"listen", required_argument, NULL, 'l'},
 						{"jobs", required_argument, NULL, 'j'},
 						{"reconcile", required_argument, NULL, 'r'},
+						{"min-free", required_argument, NULL, GC_OPT_MIN_FREE},
+						GC_OPTIONS,
 						{0}};
-	__attribute__((cleanup(release))) struct serve s = {
-		.wake_fd = -1, .lock_fd = -1, .sweeper_fd = -1, .reconcile_s = RECONCILE_S};
+	__attribute__((cleanup(release))) struct serve s = {.wake_fd = -1,
+							    .lock_fd = -1,
+							    .sweeper_fd = -1,
+							    .reconcile_s = RECONCILE_S,
+							    .gc_settings = GC_SETTINGS_INIT};
 	const char *state = NULL, *listen_on = "127.0.0.1:8700";
 	_cleanup_free_ char *host = NULL;
 	struct err e;
@@ -575,6 +589,11 @@ int cmd_serve(int argc, char **argv)
 		case 'l': listen_on = optarg; break;
 		case 'j': s.most_jobs = (int)strtol(optarg, NULL, 10); break;
 		case 'r': s.reconcile_s = parse_seconds(optarg); break;
+		case GC_OPT_KEEP_JOBS:
+		case GC_OPT_DISK_BUDGET:
+		case GC_OPT_MIN_FREE:
+			if (gc_take_option(c, optarg, &s.gc_settings, &e)) return cmd_fail(argv[0], e.text);
+			break;
 		default: return cmd_usage(argv[0]);
 		}
 	if (optind != argc || s.most_jobs < 1 || s.most_jobs > 1000 || s.reconcile_s < 0) return cmd_usage(argv[0]);

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/buf.h"
 #include "lib/fs.h"
@@ -220,6 +221,7 @@ static int open_clone(struct deployrepo *d, struct err *e)
 		say(d, "another publisher of this box is at work on '%s': waiting", d->label);
 		if (fs_lock(lock, 1, &d->lock, e)) return -1;
 	}
+	futimens(d->lock, NULL); /* when it was last of use: the oldest ones are removed first */
 	if (fs_exists(path) && !git_repository_open_bare(&d->git, path)) return 0;
 	return make_clone(d, e);
 }

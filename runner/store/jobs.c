@@ -139,6 +139,25 @@ int store_job_claim(struct store *s, int64_t now_ms, struct job_row *r, struct e
 	return 0;
 }
 
+int store_job_hold(struct store *s, const char *why, int *waiting_r, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+	int64_t queued = 0, other = 0;
+
+	/* Asked without the lock first: a daemon that waits asks often. */
+	if (db_number(s->db, "SELECT count(*) FROM jobs WHERE state = 'queued'", DB_NONE, &queued, e) ||
+	    db_number(s->db,
+		      "SELECT count(*) FROM jobs WHERE state = 'queued' AND COALESCE(step, '') <> COALESCE($1, '')",
+		      DB_ARGS(db_text(why)), &other, e))
+		return -1;
+	*waiting_r = (int)queued;
+	if (!other) return 0;
+	if (db_begin(s->db, &tx, e) ||
+	    db_run(s->db, "UPDATE jobs SET step = $1 WHERE state = 'queued'", DB_ARGS(db_text(why)), NULL, e))
+		return -1;
+	return db_commit(&tx, e);
+}
+
 /* --- what a leader reports --- */
 
 static int is_live(enum job_state st)

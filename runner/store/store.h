@@ -189,6 +189,8 @@ void job_rows_free(struct job_row **rows, size_t n);
 /* store_job_claim - the oldest queued job goes to JOB_RUNNING with attempt + 1 (and its build to BUILD_RUNNING);
  * 1: none is queued. Committed before it returns: the caller starts the leader after. */
 int store_job_claim(struct store *s, int64_t now_ms, struct job_row *r, struct err *e) MUST_USE;
+/* store_job_hold - why (NULL: no more) the queued jobs wait, as their step. out: waiting_r, how many are queued */
+int store_job_hold(struct store *s, const char *why, int *waiting_r, struct err *e) MUST_USE;
 /* Jobs in JOB_RUNNING or JOB_PUBLISHING, for a daemon that starts. */
 int store_job_live(struct store *s, struct job_row **rows_r, size_t *n_r, struct err *e) MUST_USE;
 
