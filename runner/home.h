@@ -9,7 +9,7 @@
  * /var/lib/slipway for root, ~/.local/share/slipway for others; the cache (images) is $SLIPWAY_CACHE, else
  * /var/cache/slipway or ~/.cache/slipway. All returned strings are the caller's.
  *
- *   slipway.db  serve.lock  serve.addr  wake  reserve
+ *   slipway.db  serve.lock  serve.addr  wake  reserve  gc.lock
  *   repos/<id>/{mirror.git,key,hook-secret,deploy-paths}
  *   jobs/<id>/{lock,log,log.idx,out/,box/}
  *   publish/     clones of deployment repositories, known_hosts
