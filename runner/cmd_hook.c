@@ -29,12 +29,14 @@ static const char marker[] = "# Slipway's hook: `runner hook install` may replac
 struct push {
 	struct event *events;
 	size_t n;
+	struct vec bad;  /* what was told and cannot be an event */
 	struct vec said; /* one line for each */
 };
 
 static void push_release(struct push *p)
 {
 	hook_events_free(&p->events, p->n);
+	vec_release(&p->bad);
 	vec_release(&p->said);
 }
 
@@ -45,9 +47,8 @@ static int read_push(const char *repo, struct push *p, struct err *e)
 	const char *user = getenv("SLIPWAY_USER");
 
 	if (!user) user = getenv("USER");
-	if (fs_read_fd(0, "standard input", &input, e) ||
-	    hook_parse(repo, id, buf_str(&input), input.len, &p->events, &p->n, e))
-		return -1;
+	if (fs_read_fd(0, "standard input", &input, e)) return -1;
+	hook_parse(repo, id, buf_str(&input), input.len, &p->events, &p->n, &p->bad);
 	for (size_t i = 0; i < p->n; i++) p->events[i].sender = event_text(user, EVENT_NAME_MAX);
 	return 0;
 }
@@ -97,6 +98,10 @@ static int post_receive(const char *state, const char *repo)
 			vec_addf(&push.said, "slipway: error: %s", e.text);
 			failed = 1;
 		}
+	for (size_t i = 0; i < push.bad.len; i++) {
+		vec_addf(&push.said, "slipway: error: it is not built: %s", push.bad.items[i]);
+		failed = 1;
+	}
 	home_wake(&place.home);
 	for (size_t i = 0; i < push.said.len; i++) printf("%s\n", push.said.items[i]);
 	return failed;

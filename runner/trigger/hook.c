@@ -25,7 +25,11 @@ static int parse_line(const char *line, size_t len, struct event *ev, struct err
 	ref = xstrndup(line + 82, len - 82);
 	if (!event_commit_ok(old) || !event_commit_ok(new))
 		return err_set(e, ERR_INPUT, "not 'OLD NEW REF' with SHA-1 names");
-	if (!event_ref_ok(ref)) return err_set(e, ERR_INPUT, "bad ref name");
+	if (!event_ref_ok(ref)) {
+		_cleanup_free_ char *shown = event_text(ref, EVENT_NAME_MAX);
+
+		return err_set(e, ERR_INPUT, "bad ref name '%s'", shown);
+	}
 	event_set_ref(ev, ref);
 	if (!ev->branch) return 1;
 	ev->kind = EVENT_PUSH;
@@ -36,8 +40,8 @@ static int parse_line(const char *line, size_t len, struct event *ev, struct err
 	return 0;
 }
 
-int hook_parse(const char *repo, const char *push_id, const char *data, size_t len, struct event **evs_r, size_t *n_r,
-	       struct err *e)
+void hook_parse(const char *repo, const char *push_id, const char *data, size_t len, struct event **evs_r, size_t *n_r,
+		struct vec *bad_r)
 {
 	struct event *evs = NULL;
 	size_t n = 0;
@@ -46,15 +50,12 @@ int hook_parse(const char *repo, const char *push_id, const char *data, size_t l
 		const char *end = memchr(data + at, '\n', len - at);
 		size_t line_len = end ? (size_t)(end - data) - at : len - at;
 		struct event ev = {0};
-		int got = parse_line(data + at, line_len, &ev, e);
+		struct err why;
+		int got = parse_line(data + at, line_len, &ev, &why);
 
-		if (got < 0) {
-			event_release(&ev);
-			hook_events_free(&evs, n);
-			return err_wrap(e, "line %zu", line);
-		}
 		at += line_len + 1;
-		if (got == 1) {
+		if (got < 0) vec_addf(bad_r, "line %zu: %s", line, why.text);
+		if (got) {
 			event_release(&ev);
 			continue;
 		}
@@ -65,7 +66,6 @@ int hook_parse(const char *repo, const char *push_id, const char *data, size_t l
 	}
 	*evs_r = evs;
 	*n_r = n;
-	return 0;
 }
 
 int hook_describe(const char *git_dir, struct event *ev, struct err *e)
