@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "lib/fs.h"
 #include "lib/json.h"
@@ -30,12 +32,30 @@ static int fail(const struct err *e)
 
 /* --- keys and secrets --- */
 
+/* One that was made and cut off before a byte was in it. Anything else is somebody's key and is not thrown away. */
+static int remove_empty(const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (lstat(path, &st) || !S_ISREG(st.st_mode) || st.st_size) return 0;
+	return unlink(path) ? err_sys(e, "cannot remove the empty '%s'", path) : 0;
+}
+
+/* Is there something in it? What, is seen when it is read. */
+static int is_made(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && st.st_size > 0;
+}
+
 static int make_key(const char *path, struct err *e)
 {
 	_cleanup_secret_ struct secret key = SECRET_INIT;
 	unsigned char pub[SEAL_KEY_BYTES];
 
-	if (fs_exists(path)) return 0;
+	if (remove_empty(path, e)) return -1;
+	if (fs_exists(path)) return key_read(path, &key, e);
 	return key_generate(&key, pub, e) || key_write(path, &key, e) ? -1 : 0;
 }
 
@@ -43,7 +63,7 @@ static int make_hook_secret(const char *path, struct err *e)
 {
 	_cleanup_secret_ struct secret bytes = SECRET_INIT, text = SECRET_INIT;
 
-	if (fs_exists(path)) return 0;
+	if (is_made(path)) return 0;
 	secret_alloc(&bytes, HOOK_SECRET_BYTES);
 	randombytes_buf(bytes.data, bytes.len);
 	secret_alloc(&text, 2 * HOOK_SECRET_BYTES + 1);
@@ -145,7 +165,10 @@ static int add(const struct options *o, const char *name, const char *url)
 	dir = home_repo(&p.home, id, NULL);
 	key = home_repo(&p.home, id, "key");
 	hook = home_repo(&p.home, id, "hook-secret");
-	if (was_there && fs_exists(key) && fs_exists(hook)) {
+	if (was_there && is_made(key) && is_made(hook)) {
+		_cleanup_secret_ struct secret whole = SECRET_INIT;
+
+		if (key_read(key, &whole, &e) && e.kind != ERR_DENIED) return fail(&e);
 		err_set(&e, ERR_INPUT, "repository '%s' is there already", name);
 		return fail(&e);
 	}

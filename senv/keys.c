@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -111,17 +113,38 @@ static int write_new(int fd, const char *path, const struct secret *text, struct
 	return 0;
 }
 
+/* The name comes after the bytes are on disk, so that a file of that name is a whole key, and takes no other's place.
+ */
+static int give_name(const char *temp, const char *path, struct err *e)
+{
+	_cleanup_free_ char *dir = xstrdup(path);
+	_cleanup_close_ int fd = -1;
+	char *slash = strrchr(dir, '/');
+
+	/* Not every file system knows the first; the second leaves the temporary, which goes either way. */
+	if (renameat2(AT_FDCWD, temp, AT_FDCWD, path, RENAME_NOREPLACE) && (errno != EINVAL || link(temp, path))) {
+		if (errno == EEXIST) return err_set(e, ERR_INPUT, "key file '%s' is already there", path);
+		return err_sys(e, "cannot create key file '%s'", path);
+	}
+	if (slash) slash[slash == dir] = '\0';
+	fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd)) return err_sys(e, "cannot sync folder of '%s'", path);
+	return 0;
+}
+
 int key_write_text(const char *path, const struct secret *text, struct err *e)
 {
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	_cleanup_free_ char *temp = xasprintf("%s.XXXXXX", path);
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int failed;
 
-	if (fd < 0 && errno == EEXIST) return err_set(e, ERR_INPUT, "key file '%s' is already there", path);
+	if (!lstat(path, &st)) return err_set(e, ERR_INPUT, "key file '%s' is already there", path);
+	fd = mkostemp(temp, O_CLOEXEC); /* 0600 */
 	if (fd < 0) return err_sys(e, "cannot create key file '%s'", path);
-	if (write_new(fd, path, text, e)) {
-		unlink(path);
-		return -1;
-	}
-	return 0;
+	failed = write_new(fd, path, text, e) || give_name(temp, path, e);
+	unlink(temp);
+	return failed ? -1 : 0;
 }
 
 int key_write(const char *path, const struct secret *key, struct err *e)
