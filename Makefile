@@ -26,6 +26,9 @@ CFLAGS := $(filter-out -D_FORTIFY_SOURCE=2,$(CFLAGS))
 endif
 LDFLAGS = -Wl,-z,relro,-z,now -Wl,--as-needed
 
+# V=1 shows the commands.
+say = @$(if $(V),,echo '  $(1)';)
+
 lib_src := $(wildcard lib/*.c)
 senv_src := $(filter-out senv/main.c,$(wildcard senv/*.c))
 runner_src := $(filter-out runner/main.c,$(wildcard runner/*.c runner/*/*.c))
@@ -41,8 +44,17 @@ bins := $(B)/bin/runner $(B)/bin/senv $(B)/bin/slipway-init $(B)/bin/slipway-sup
 all: $(bins)
 
 help:
-	@sed -n 's/^# //p' $(firstword $(MAKEFILE_LIST)) | head -n 5
-	@echo 'all demo check lint units e2e bench fuzz install deps clean'
+	@echo 'all      the programs, into $(B)/bin'
+	@echo 'demo     the main job in a throwaway folder; KEEP=1 leaves it running'
+	@echo 'check    all tests: units under sanitizers, lint, end to end'
+	@echo 'lint     layering, banned functions, cppcheck, formats, shellcheck, man pages'
+	@echo 'units    the unit tests alone; SAN=1 under sanitizers'
+	@echo 'e2e      the end-to-end tests alone; ONLY=part-of-a-name'
+	@echo 'bench    figures against what a user would use instead, into build/bench.json'
+	@echo 'fuzz     every fuzzer for SECONDS_EACH (60) seconds'
+	@echo 'install, uninstall   below PREFIX (/usr/local) and DESTDIR; as root'
+	@echo 'deps     installs the Debian packages of packages.txt that are missing'
+	@echo 'SAN=1 sanitizers, CC=clang the other compiler, V=1 shows the commands'
 
 deps:
 	@tools/deps
@@ -71,7 +83,7 @@ e2e: all
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC    $<)$(CC) $(CPPFLAGS) $(CFLAGS) $(SANFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/libslipway.a: $(all_obj)
 	@rm -f $@
@@ -79,27 +91,27 @@ $(B)/libslipway.a: $(all_obj)
 
 $(B)/bin/runner: $(B)/obj/runner/main.o $(B)/libslipway.a
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -o $@
+	$(call say,LINK  $@)$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -o $@
 
 $(B)/bin/senv: $(B)/obj/senv/main.o $(common_obj)
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(shell pkg-config --libs jansson libsodium yaml-0.1 libcurl) -o $@
+	$(call say,LINK  $@)$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(shell pkg-config --libs jansson libsodium yaml-0.1 libcurl) -o $@
 
 # Static and without sanitizers: it runs as pid 1 of containers that may hold nothing else.
 $(B)/bin/slipway-init: runner/sandbox/init/init.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Os -static -MMD -MP -MF $(B)/slipway-init.d $< -o $@
+	$(call say,CC    $<)$(CC) $(CPPFLAGS) $(CFLAGS) -Os -static -MMD -MP -MF $(B)/slipway-init.d $< -o $@
 	@strip $@
 
 # Static: it is copied to target boxes.
 $(B)/bin/slipway-supervise: deploy-hooks/supervise.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Os -static -MMD -MP -MF $(B)/slipway-supervise.d $< -o $@
+	$(call say,CC    $<)$(CC) $(CPPFLAGS) $(CFLAGS) -Os -static -MMD -MP -MF $(B)/slipway-supervise.d $< -o $@
 	@strip $@
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libslipway.a
 	@mkdir -p $(@D)
-	$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -lcmocka -o $@
+	$(call say,LINK  $@)$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -lcmocka -o $@
 
 # Fuzzers: clang's libFuzzer over sources built with coverage. SECONDS_EACH bounds each run; FUZZ='seal mask' takes
 # these only.
@@ -109,14 +121,14 @@ fuzz_bins := $(patsubst %,build-fuzz/fuzz_%,$(FUZZ))
 fuzz_flags := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 build-fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) -std=c17 -O1 -g $(WARN) $(fuzz_flags) -MMD -MP -c $< -o $@
+	$(call say,CLANG $<)clang $(CPPFLAGS) -std=c17 -O1 -g $(WARN) $(fuzz_flags) -MMD -MP -c $< -o $@
 
 build-fuzz/libslipway.a: $(patsubst %.c,build-fuzz/obj/%.o,$(lib_src) $(senv_src) $(runner_src))
 	@rm -f $@
 	@$(AR) rcs $@ $^
 
 build-fuzz/%: build-fuzz/obj/tests/fuzz/%.o build-fuzz/libslipway.a
-	clang -fsanitize=fuzzer,address,undefined $(LDFLAGS) $^ $(pkg_libs) -o $@
+	$(call say,LINK  $@)clang -fsanitize=fuzzer,address,undefined $(LDFLAGS) $^ $(pkg_libs) -o $@
 
 fuzz: $(fuzz_bins)
 	@SECONDS_EACH=$(SECONDS_EACH) tools/run-fuzz $(fuzz_bins)
@@ -130,10 +142,15 @@ install: all
 	$(B)/bin/senv completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_senv
 	for s in 1 5 7; do for f in docs/*.$$s; do [ ! -e "$$f" ] || install -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s; done; done
 
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,runner senv slipway-supervise)
+	rm -rf $(DESTDIR)$(PREFIX)/libexec/slipway $(DESTDIR)$(PREFIX)/share/slipway
+	rm -f $(foreach f,$(wildcard docs/*.[157]),$(DESTDIR)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(f)))/$(notdir $(f)))
+
 clean:
 	rm -rf build build-*
 
 -include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d $(B)/*.d build-fuzz/obj/*/*.d build-fuzz/obj/*/*/*.d)
 
-.PHONY: all help deps demo check lint bench units e2e fuzz install clean
+.PHONY: all help deps demo check lint bench units e2e fuzz install uninstall clean
 .SECONDARY:

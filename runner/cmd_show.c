@@ -78,6 +78,30 @@ static int show_open(struct show *s, struct err *e)
 	return 0;
 }
 
+/* A build's number means one build only where there is one repository, or one was named. */
+static int need_one_repo(struct show *s, struct err *e)
+{
+	struct repo *rows = NULL;
+	size_t n = 0;
+
+	if (s->repo_id) return 0;
+	if (store_repo_list(s->place.store, &rows, &n, e)) return -1;
+	repos_free(&rows, n);
+	return n < 2 ? 0 : err_set(e, ERR_INPUT, "there are %zu repositories: say which with --repo NAME", n);
+}
+
+/* Nobody will build what waits: said beside the answer. */
+static void warn_unless_served(struct show *s, const char *command)
+{
+	_cleanup_free_ char *path = home_file(&s->place.home, "serve.lock");
+	_cleanup_close_ int lock = -1;
+	struct err e;
+
+	if (!fs_lock(path, 0, &lock, &e))
+		fprintf(stderr, "runner %s: no `runner serve` runs on '%s'; pushes are built when one starts\n",
+			command, s->place.home.state);
+}
+
 /* The build that --build or --commit names, else the newest. 1: there is none (yet). */
 static int find_build(struct show *s, struct build_row *b, struct err *e)
 {
@@ -162,6 +186,7 @@ int cmd_status(int argc, char **argv)
 	if (show_options(&s, argc, argv) || optind != argc) return cmd_usage(argv[0]);
 	if (show_open(&s, &e) || store_build_list(s.place.store, s.repo_id, DEFAULT_COUNT, &rows, &n, &e))
 		return cmd_fail(argv[0], e.text);
+	if (!s.json) warn_unless_served(&s, argv[0]);
 	for (size_t i = 0; i < n && !failed; i++)
 		failed = s.json ? add_json(&s, &rows[i], list, &e) : print_build(&s, &rows[i], &e);
 	build_rows_free(&rows, n);
@@ -284,6 +309,45 @@ static int follow_build(struct show *s, struct build_row *b, int64_t until_mono_
 	}
 }
 
+/* What came of the pushes so far: 1 while one waits to be planned that may be the one to watch; -1 with *e when the
+ * commit asked for was not built. */
+static int is_waited_for(struct show *s, struct err *e)
+{
+	struct event_row *rows = NULL;
+	size_t n = 0;
+	int waits = 0;
+
+	if (s->build) return 0;
+	if (store_event_list(s->place.store, s->repo_id, EVENT_COUNT, &rows, &n, e)) return -1;
+	for (size_t i = 0; i < n && waits >= 0; i++) {
+		const struct event_row *r = &rows[i];
+		int meant = s->commit && r->ev.commit && !strncmp(r->ev.commit, s->commit, strlen(s->commit));
+
+		if (r->state == EVENT_NEW && (!s->commit || meant)) waits = 1;
+		if (meant && !waits && (r->state == EVENT_SKIPPED || r->state == EVENT_REJECTED))
+			waits = err_set(e, ERR_MISSING, "%.10s is not built: %s", r->ev.commit,
+					r->reason ? r->reason : "");
+		if (meant) break; /* the newest word about it */
+	}
+	event_rows_free(&rows, n);
+	return waits;
+}
+
+/* Waits for the build to appear. A push that is stored but not planned yet counts: what was pushed is watched, not
+ * the build before it. */
+static int await_build(struct show *s, int64_t until_mono_ms, struct build_row *b, struct err *e)
+{
+	for (;;) {
+		int waits = is_waited_for(s, e), rc = waits ? 1 : find_build(s, b, e);
+
+		if (waits < 0 && s->commit && !find_build(s, b, e)) return 0; /* built before it was skipped */
+		if (waits < 0 || rc < 0) return -1;
+		if (!rc) return 0;
+		if (clock_mono_ms() >= until_mono_ms) return err_set(e, ERR_BUSY, "no such build appeared in time");
+		poll(NULL, 0, TICK_MS);
+	}
+}
+
 int cmd_watch(int argc, char **argv)
 {
 	_cleanup_show_ struct show s = {.timeout_s = 24 * 3600};
@@ -291,14 +355,12 @@ int cmd_watch(int argc, char **argv)
 	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
 	int64_t until;
 	struct err e;
-	int rc;
 
 	if (show_options(&s, argc, argv) || optind != argc) return cmd_usage(argv[0]);
 	until = clock_mono_ms() + (int64_t)s.timeout_s * 1000;
 	if (show_open(&s, &e)) return cmd_fail(argv[0], e.text);
-	while ((rc = find_build(&s, &b, &e)) == 1 && clock_mono_ms() < until) poll(NULL, 0, TICK_MS);
-	if (rc < 0) return cmd_fail(argv[0], e.text);
-	if (rc) return cmd_fail(argv[0], "no such build appeared in time");
+	warn_unless_served(&s, argv[0]);
+	if (await_build(&s, until, &b, &e)) return cmd_fail(argv[0], e.text);
 	report_build_line(&b, clock_unix_ms(), &text);
 	put(&text);
 	if (follow_build(&s, &b, until, &e)) return cmd_fail(argv[0], e.text);
@@ -357,6 +419,7 @@ static int find_job(struct show *s, const char *number, int64_t *id_r, struct er
 
 	if (sscanf(number, "%d.%d%n", &s->build, &job, &end) != 2 || number[end] || s->build < 1)
 		return err_set(e, ERR_INPUT, "'%s' is not a job's number, like 3.1", number);
+	if (need_one_repo(s, e)) return -1;
 	rc = find_build(s, &b, e);
 	if (rc < 0) return -1;
 	if (rc || store_build_jobs(s->place.store, b.id, &jobs, &n, e))
@@ -365,6 +428,7 @@ static int find_job(struct show *s, const char *number, int64_t *id_r, struct er
 	for (size_t i = 0; i < n; i++)
 		if (jobs[i].number == job) *id_r = jobs[i].id;
 	job_rows_free(&jobs, n);
+	if (!n) return err_set(e, ERR_MISSING, "build %d has no jobs: %s", s->build, b.reason ? b.reason : "");
 	return *id_r ? 0 : err_set(e, ERR_MISSING, "there is no job %s", number);
 }
 

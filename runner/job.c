@@ -360,7 +360,10 @@ static int lead(struct job *j, struct err *e)
 		log_line(j->log, "\nslipway: this box stops; the job will be run again");
 		return err_set(e, ERR_BUSY, "stopped by a signal");
 	}
-	if (reason) log_line(j->log, "\nslipway: %s: %s", job_state_name(end.state), reason);
+	if (reason && strcmp(reason, job_state_name(end.state)) != 0)
+		log_line(j->log, "\nslipway: %s: %s", job_state_name(end.state), reason);
+	else
+		log_line(j->log, "\nslipway: %s", job_state_name(end.state));
 	if (log_close(&j->log, &end.log_bytes, hash, &why)) {
 		end.state = JOB_ERRORED;
 		free_p(&reason);

@@ -112,8 +112,8 @@ int main(int argc, char **argv)
 			return c->run(argc - 1, argv + 1);
 		}
 	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
-		list(stdout);
-		return 0;
+		list(argc > 1 ? stdout : stderr);
+		return argc > 1 ? 0 : 2;
 	}
 	fprintf(stderr, "runner: no command '%s'; `runner help` lists them\n", name);
 	return 2;

@@ -189,6 +189,36 @@ static void check_key(const struct publish_rule *rule, const struct plan *plan, 
 		problem_add(problems, rule->at, 1, "no sealed value in 'env' is named '%s'", rule->publish.key);
 }
 
+/* One commit's folder of a deployment repository holds one image for one arch: its manifest has room for one. */
+static void check_clashes(const struct settings *s, const struct plan *plan, struct plan_problems *problems)
+{
+	for (size_t i = 0; i < plan->njobs; i++)
+		for (size_t k = 0; k < i; k++) {
+			const struct job_spec *a = &plan->jobs[k], *b = &plan->jobs[i];
+
+			if (!a->publish.repo || !b->publish.repo || !a->publish.path || !b->publish.path) continue;
+			if (strcmp(a->publish.repo, b->publish.repo) != 0 ||
+			    strcmp(a->publish.path, b->publish.path) != 0)
+				continue;
+			if (!a->arch || !b->arch || !strcmp(a->arch, b->arch)) continue;
+			problem_add(problems, s->npublishes ? s->publishes[0].at : (struct yaml_place){1, 1}, 0,
+				    "the jobs '%s' and '%s' both publish to '%s': put {arch} into 'path', or a 'when'",
+				    a->name, b->name, b->publish.path);
+			return;
+		}
+}
+
+/* What a remote must look like to be reached by ssh: then only a key opens it. */
+static void check_has_key(const struct publish_rule *rule, struct plan_problems *problems)
+{
+	const char *repo = rule->publish.repo;
+
+	if (!repo || rule->publish.key || repo[0] == '/' || !strncmp(repo, "file://", 7)) return;
+	if (!strncmp(repo, "ssh://", 6) || strchr(repo, ':'))
+		problem_add(problems, rule->at, 0, "'publish' to '%s' needs a 'key': the name of a sealed deploy key",
+			    repo);
+}
+
 enum { MAX_LINTED_RULES = 100 };
 
 static void lint_settings(const struct settings *s, const struct plan *plan, struct plan_problems *problems)
@@ -197,7 +227,9 @@ static void lint_settings(const struct settings *s, const struct plan *plan, str
 	for (size_t i = 0; i < s->npublishes && i < MAX_LINTED_RULES; i++) {
 		check_when(&s->publishes[i].when, plan, problems);
 		check_key(&s->publishes[i], plan, problems);
+		check_has_key(&s->publishes[i], problems);
 	}
+	check_clashes(s, plan, problems);
 }
 
 static void plan_config(struct config *c, int has_root, const struct plan_context *cx, struct plan *plan,

@@ -34,6 +34,10 @@ static const struct {
 } bad[] = {
 	{"", "ci:1:1: the file is empty\n"},
 	{"- a\n", "ci:1:1: the file must be a mapping of keys, not a list\n"},
+	{"image: x\nscript: a\narch: [amd64, arm64]\npublish: {when: {branch: main}, repo: /r, files: x, path: u}\n",
+	 "ci:4:10: the jobs 'amd64' and 'arm64' both publish to 'u': put {arch} into 'path', or a 'when'\n"},
+	{"image: x\nscript: a\npublish: {when: {branch: main}, repo: 'git@h:r', files: x, path: u}\n",
+	 "ci:3:10: 'publish' to 'git@h:r' needs a 'key': the name of a sealed deploy key\n"},
 	{"script: x\n", "ci:1:1: 'image' is missing: say what the jobs run in, like debian:bookworm\n"},
 	{"image: x\nscirpt: make\n", "ci:2:1: unknown key 'scirpt', did you mean 'script'?\n"},
 	{"image: x\nscript: x\nzebra: 1\n", "ci:3:1: unknown key 'zebra'\n"},
@@ -297,7 +301,7 @@ static const char demo[] =
 	"check:\n- when: {backend: unix}\n  boot: unix\n  http: {contains: <h1>}\n"
 	"- when: {backend: xen}\n  boot: qemu\n  expect: ready\n  timeout: 90s\n"
 	"publish:\n- when: {branch: [main, /^release/], backend: unix}\n  repo: /srv/d.git\n  files: "
-	"[site]\n"
+	"[site]\n  path: '{backend}-{arch}'\n"
 	"- when: {branch: main, backend: xen}\n  repo: git@h:d.git\n  key: KEY\n  files: [a.xen, b.in]\n"
 	"  path: '{backend}/{arch}/{branch}'\n  branch: live\n  keep: 20\n";
 
@@ -309,7 +313,7 @@ static void test_check_and_publish_by_cell(void **state)
 	plan_of(demo, &push, &plan);
 	assert_int_equal(plan.njobs, 3);
 	assert_string_equal(plan.jobs[0].publish.repo, "/srv/d.git");
-	assert_string_equal(plan.jobs[0].publish.path, "unix");
+	assert_string_equal(plan.jobs[0].publish.path, "unix-amd64");
 	assert_string_equal(plan.jobs[0].publish.branch, "main");
 	assert_null(plan.jobs[0].publish.key);
 	assert_int_equal(plan.jobs[0].check.boot, BOOT_UNIX);
