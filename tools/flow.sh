@@ -98,12 +98,12 @@ flow_repositories() {
 	runner hook install --repo "$1" "$site_url" >>"$work/repo-add.out"
 }
 
-# flow_deploy_key NAME CI_YML: a fresh deploy key, allowed at the sshd, its private half sealed into the file.
+# flow_deploy_key NAME CI_YML: a fresh deploy key, allowed at the sshd, its private half sealed into the file and never
+# in one of its own.
 flow_deploy_key() {
-	ssh-keygen -q -t ed25519 -N '' -C "deploy key of $1" -f "$work/deploy-key"
+	senv keygen --ssh DEPLOY_KEY -C "deploy key of $1" -k "$(runner repo key "$1")" --scope "$1" --add "$2" \
+		>"$work/deploy-key.pub"
 	flow_allow_key "$work/deploy-key.pub"
-	senv encrypt -k "$(runner repo key "$1")" -p DEPLOY_KEY --scope "$1" --add "$2" "$work/deploy-key"
-	shred -u "$work/deploy-key"
 }
 
 # flow_stop PID: this process, and wait until it is gone.

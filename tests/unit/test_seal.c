@@ -10,6 +10,7 @@
 #include <sodium.h>
 
 #include "senv/chunk.h"
+#include "senv/cli.h"
 #include "senv/keys.h"
 #include "senv/seal.h"
 
@@ -53,7 +54,8 @@ static void test_open_seal_is_identity(void **state)
 	static unsigned char value[1 << 20];
 
 	randombytes_buf(value, sizeof(value));
-	for (size_t payload = 1; payload <= 64; payload++) identity(value, rnd(65), payload, NULL);
+	for (size_t payload = 1; payload <= 1024; payload++)
+		identity(value, rnd(3 * (unsigned)payload + 2), payload, NULL);
 	for (int i = 0; i < 60; i++) identity(value, rnd(5000), 50 + rnd(6000), "me/site");
 	for (int i = 0; i < 10; i++) identity(value, rnd(sizeof(value)), 4000 + rnd(100000), "me/site");
 	identity(value, 0, 1, NULL);
@@ -88,6 +90,28 @@ static void test_text_of_a_chunk_never_passes_its_limit(void **state)
 	assert_int_equal(seal_value(pub, NULL, "KEY", value, 1, 208, &chunks, &e), 0);
 	secret_release(&got);
 	vec_release(&chunks);
+}
+
+static void test_every_preset_is_identity_and_fits(void **state)
+{
+	(void)state;
+	static const char *const ci[] = {"travis", "github", "gitlab", "woodpecker", "drone", "sourcehut"};
+	static unsigned char value[1 << 20];
+	struct err e;
+	size_t text;
+
+	randombytes_buf(value, sizeof(value));
+	for (size_t i = 0; i < sizeof(ci) / sizeof(ci[0]); i++) {
+		size_t most = strcmp(ci[i], "travis") ? sizeof(value) : 100000;
+
+		assert_int_equal(cli_preset(ci[i], strlen("SENV_DEPLOY_KEY_999"), &text, &e), 0);
+		identity(value, 0, seal_payload_bytes("DEPLOY_KEY", text), "me/site");
+		identity(value, rnd((unsigned)most), seal_payload_bytes("DEPLOY_KEY", text), "me/site");
+		identity(value, most, seal_payload_bytes("DEPLOY_KEY", text), NULL);
+	}
+	assert_int_equal(cli_preset("jenkins", 10, &text, &e), -1);
+	assert_string_equal(e.text, "no limits known for 'jenkins'; known are travis github gitlab woodpecker drone "
+				    "sourcehut");
 }
 
 static void test_bad_names_and_sizes_are_refused(void **state)
@@ -412,6 +436,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_open_seal_is_identity),
 		cmocka_unit_test(test_text_of_a_chunk_never_passes_its_limit),
+		cmocka_unit_test(test_every_preset_is_identity_and_fits),
 		cmocka_unit_test(test_bad_names_and_sizes_are_refused),
 		cmocka_unit_test(test_white_space_inside_is_allowed),
 		cmocka_unit_test(test_each_tampering_is_refused_by_name),
