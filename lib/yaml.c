@@ -2,7 +2,9 @@
  * bounded before they cost anything, and recursion is at most YAML_MAX_DEPTH deep. */
 #include "lib/yaml.h"
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -15,7 +17,8 @@ struct anchor {
 struct parse {
 	yaml_parser_t parser;
 	struct yaml_doc *doc;
-	size_t cap_nodes, total;
+	enum yaml_mode mode;
+	size_t cap_nodes, total, total_bytes;
 	struct anchor anchors[YAML_MAX_ANCHORS];
 	size_t nanchors;
 	struct yaml_place *at;
@@ -45,6 +48,7 @@ void yaml_doc_release(struct yaml_doc *doc)
 	for (size_t i = 0; i < doc->nnodes; i++) node_free(doc->nodes[i]);
 	free(doc->nodes);
 	free(doc->repeats);
+	free(doc->pardons);
 	*doc = (struct yaml_doc){0};
 }
 
@@ -145,12 +149,31 @@ static int next(struct parse *p, yaml_event_t *ev)
 	return yaml_parser_parse(&p->parser, ev) ? 0 : fail_syntax(p);
 }
 
-static int count(struct parse *p, yaml_mark_t mark, size_t weight)
+static int count(struct parse *p, yaml_mark_t mark, size_t weight, size_t bytes)
 {
 	p->total += weight;
-	if (p->total <= YAML_MAX_NODES) return 0;
+	p->total_bytes += bytes;
+	if (p->total <= YAML_MAX_NODES && p->total_bytes <= YAML_MAX_TEXT) return 0;
 	(void)fail(p, mark, "");
+	if (p->total <= YAML_MAX_NODES)
+		return err_set(p->e, ERR_INPUT, "more than %d bytes of text, aliases counted as copies",
+			       (int)YAML_MAX_TEXT);
 	return err_set(p->e, ERR_INPUT, "more than %d values, aliases counted as copies", (int)YAML_MAX_NODES);
+}
+
+__attribute__((format(printf, 3, 4))) static void pardon(struct parse *p, yaml_mark_t mark, const char *fmt, ...)
+{
+	struct yaml_doc *d = p->doc;
+	struct yaml_pardon *it;
+	va_list ap;
+
+	if (d->npardons == YAML_MAX_PARDONS) return;
+	if (!d->pardons) d->pardons = xcalloc(YAML_MAX_PARDONS, sizeof(*d->pardons));
+	it = &d->pardons[d->npardons++];
+	it->at = (struct yaml_place){(int)mark.line + 1, (int)mark.column + 1};
+	va_start(ap, fmt);
+	vsnprintf(it->text, sizeof(it->text), fmt, ap);
+	va_end(ap);
 }
 
 static struct yaml_node *node_new(struct parse *p, enum yaml_kind kind, yaml_mark_t mark)
@@ -186,9 +209,15 @@ static int alias(struct parse *p, const yaml_event_t *ev, int depth, struct yaml
 		if (strcmp(p->anchors[i].name, name)) continue;
 		if (!n) return fail(p, ev->start_mark, "an alias stands inside what it names");
 		if (depth + n->height > YAML_MAX_DEPTH) return fail(p, ev->start_mark, "nested too deep by aliases");
-		if (count(p, ev->start_mark, n->weight)) return -1;
+		if (count(p, ev->start_mark, n->weight, n->bytes)) return -1;
 		*n_r = n;
 		return 0;
+	}
+	if (p->mode == YAML_LENIENT) {
+		pardon(p, ev->start_mark, "unknown alias '*%.40s': read as nothing", name);
+		*n_r = node_new(p, YAML_TEXT, ev->start_mark);
+		(*n_r)->text = xstrdup("");
+		return count(p, ev->start_mark, 1, 0);
 	}
 	(void)fail(p, ev->start_mark, "");
 	return err_set(p->e, ERR_INPUT, "unknown alias '*%.60s'", name);
@@ -202,6 +231,7 @@ static int scalar(struct parse *p, const yaml_event_t *ev, struct yaml_node **n_
 	struct yaml_node *n = node_new(p, YAML_TEXT, ev->start_mark);
 
 	n->text = xstrndup(value, ev->data.scalar.length);
+	n->bytes = ev->data.scalar.length;
 	n->quoted = ev->data.scalar.style != YAML_PLAIN_SCALAR_STYLE || (tag && !strcmp(tag, YAML_STR_TAG));
 	if (strlen(n->text) != ev->data.scalar.length) return fail(p, ev->start_mark, "NUL character in a text");
 	*n_r = n;
@@ -211,6 +241,7 @@ static int scalar(struct parse *p, const yaml_event_t *ev, struct yaml_node **n_
 static void adopt(struct yaml_node *parent, const struct yaml_node *child)
 {
 	parent->weight += child->weight;
+	parent->bytes += child->bytes;
 	if (child->height >= parent->height) parent->height = child->height + 1;
 }
 
@@ -260,8 +291,12 @@ static int merge_one(struct parse *p, struct yaml_node *map, size_t *cap, const 
 {
 	yaml_mark_t at = {.line = (size_t)key->line - 1, .column = (size_t)key->col - 1};
 
+	if (from->kind != YAML_MAP && p->mode == YAML_LENIENT) {
+		pardon(p, at, "'<<' takes a mapping, or a list of them: left out");
+		return 0;
+	}
 	if (from->kind != YAML_MAP) return fail(p, at, "'<<' takes a mapping, or a list of them");
-	if (count(p, at, from->weight)) return -1;
+	if (count(p, at, from->weight, from->bytes)) return -1;
 	for (size_t i = 0; i < from->len; i++)
 		if (!from->pairs[i].repeated)
 			pair_add(map, cap, (struct yaml_pair){from->pairs[i].key, from->pairs[i].value, 0, 1});
@@ -373,7 +408,7 @@ static int read_node(struct parse *p, const yaml_event_t *ev, int depth, struct 
 	int rc;
 
 	if (ev->type == YAML_ALIAS_EVENT) return alias(p, ev, depth, n_r);
-	if (count(p, ev->start_mark, 1)) return -1;
+	if (count(p, ev->start_mark, 1, ev->type == YAML_SCALAR_EVENT ? ev->data.scalar.length : 0)) return -1;
 	if (ev->type == YAML_SCALAR_EVENT) anchor = ev->data.scalar.anchor;
 	if (ev->type == YAML_SEQUENCE_START_EVENT) anchor = ev->data.sequence_start.anchor;
 	if (ev->type == YAML_MAPPING_START_EVENT) anchor = ev->data.mapping_start.anchor;
@@ -393,18 +428,22 @@ static int read_stream(struct parse *p)
 		if (next(p, &ev)) return -1;
 		done = ev.type == YAML_STREAM_END_EVENT;
 		if (ev.type == YAML_DOCUMENT_START_EVENT) {
-			if (++documents > 1)
+			if (++documents > 1 && p->mode == YAML_LENIENT) {
+				pardon(p, ev.start_mark, "a second document begins here: left out");
+				done = 1;
+			} else if (documents > 1)
 				rc = fail(p, ev.start_mark, "a second document begins here; only one is read");
 			else
 				rc = read_next(p, 0, YAML_DOCUMENT_END_EVENT, &p->doc->root);
-			if (!rc) rc = read_next(p, 0, YAML_DOCUMENT_END_EVENT, &end);
+			if (!rc && !done) rc = read_next(p, 0, YAML_DOCUMENT_END_EVENT, &end);
 		}
 		yaml_event_delete(&ev);
 	}
 	return rc;
 }
 
-int yaml_parse(const void *data, size_t len, struct yaml_doc *doc_r, struct yaml_place *at_r, struct err *e)
+int yaml_parse(const void *data, size_t len, enum yaml_mode mode, struct yaml_doc *doc_r, struct yaml_place *at_r,
+	       struct err *e)
 {
 	_cleanup_yaml_ struct yaml_doc doc = {0};
 	struct parse *p;
@@ -422,6 +461,7 @@ int yaml_parse(const void *data, size_t len, struct yaml_doc *doc_r, struct yaml
 	if (check_bytes(bytes, len, at_r, e)) return -1;
 	p = xcalloc(1, sizeof(*p));
 	p->doc = &doc;
+	p->mode = mode;
 	p->at = at_r;
 	p->e = e;
 	if (!yaml_parser_initialize(&p->parser)) die("out of memory (YAML)");

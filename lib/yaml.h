@@ -10,7 +10,18 @@
  * they were copies, so that walking the tree is bounded whatever the input. Merge keys ("<<") are resolved.
  *  src  YAML 1.1 as libyaml reads it; yaml.org/type/merge */
 
-enum { YAML_MAX_BYTES = 1 << 20, YAML_MAX_NODES = 50000, YAML_MAX_DEPTH = 64, YAML_MAX_ANCHORS = 256 };
+enum {
+	YAML_MAX_BYTES = 1 << 20,
+	YAML_MAX_TEXT = 4 << 20, /* bytes of text, aliases counted as copies */
+	YAML_MAX_NODES = 50000,
+	YAML_MAX_DEPTH = 64,
+	YAML_MAX_ANCHORS = 256
+};
+
+enum yaml_mode {
+	YAML_STRICT,
+	YAML_LENIENT, /* an unknown alias is null, of several documents the first counts; both are listed */
+};
 
 enum yaml_kind { YAML_TEXT, YAML_LIST, YAML_MAP };
 
@@ -23,6 +34,7 @@ struct yaml_node {
 	struct yaml_node **items;
 	struct yaml_pair *pairs; /* in file order, then merged ones */
 	size_t weight;           /* nodes below and including this one, aliases counted out */
+	size_t bytes;            /* of text, likewise */
 	int height;
 };
 
@@ -42,10 +54,18 @@ struct yaml_repeat { /* a key that stands twice in its mapping */
 	const char *key; /* borrowed from the tree */
 };
 
+enum { YAML_MAX_PARDONS = 50 };
+struct yaml_pardon { /* what is an error unless lenient */
+	struct yaml_place at;
+	char text[80];
+};
+
 struct yaml_doc {
 	struct yaml_node *root; /* NULL: an empty document */
 	struct yaml_repeat *repeats;
 	size_t nrepeats;
+	struct yaml_pardon *pardons;
+	size_t npardons;          /* at most YAML_MAX_PARDONS */
 	struct yaml_node **nodes; /* all of them, for release */
 	size_t nnodes;
 };
@@ -54,9 +74,10 @@ struct yaml_doc {
  *  in   data,len  any bytes at all
  *  out  doc_r     caller owns, yaml_doc_release()
  *       at_r      the place of the error, set only on failure
- *  err  ERR_INPUT too large, too deep, too many nodes, not UTF-8, a NUL or control character, not YAML; the text
- *       has no place in it */
-int yaml_parse(const void *data, size_t len, struct yaml_doc *doc_r, struct yaml_place *at_r, struct err *e) MUST_USE;
+ *  err  ERR_INPUT too large, too deep, too many nodes, too much text, not UTF-8, a NUL or control character, not YAML;
+ * the text has no place in it */
+int yaml_parse(const void *data, size_t len, enum yaml_mode mode, struct yaml_doc *doc_r, struct yaml_place *at_r,
+	       struct err *e) MUST_USE;
 void yaml_doc_release(struct yaml_doc *doc);
 #define _cleanup_yaml_ __attribute__((cleanup(yaml_doc_release)))
 

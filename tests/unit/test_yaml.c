@@ -9,7 +9,7 @@ static void refused_at(const void *data, size_t len, int line, int col, const ch
 	struct yaml_place at = {0};
 	struct err e;
 
-	assert_refused(yaml_parse(data, len, &doc, &at, &e), e, ERR_INPUT, text);
+	assert_refused(yaml_parse(data, len, YAML_STRICT, &doc, &at, &e), e, ERR_INPUT, text);
 	assert_int_equal(at.line, line);
 	assert_int_equal(at.col, col);
 }
@@ -24,7 +24,7 @@ static void parse(const char *text, struct yaml_doc *doc)
 	struct yaml_place at;
 	struct err e;
 
-	assert_done(yaml_parse(text, strlen(text), doc, &at, &e), e);
+	assert_done(yaml_parse(text, strlen(text), YAML_STRICT, doc, &at, &e), e);
 }
 
 static void test_tree_and_places(void **state)
