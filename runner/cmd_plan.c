@@ -57,6 +57,12 @@ static void print_problems(const struct plan_problems *p, const char *file, cons
 
 static const char *const key_heading = "KEY                             TYPE                              WHAT";
 
+static const char *later_text(int later)
+{
+	if (later == PLAN_KEY_READ) return " (read, not carried out yet by this version)";
+	return later ? " (not supported yet by this version)" : "";
+}
+
 static int list_keys(void)
 {
 	struct plan_key *keys;
@@ -68,34 +74,103 @@ static int list_keys(void)
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_free_ char *name = xasprintf("%s%s%s", keys[i].scope, *keys[i].scope ? "." : "", keys[i].name);
 
-		printf("%-31s %-33s %s%s\n", name, keys[i].type, keys[i].help,
-		       keys[i].later ? " (not supported yet by this version)" : "");
+		printf("%-31s %-33s %s%s\n", name, keys[i].type, keys[i].help, later_text(keys[i].later));
 	}
 	free(keys);
 	return 0;
 }
 
-int cmd_lint(int argc, char **argv)
+/* What a file is read as: as it was said, or by its name, or by what is in it. */
+enum said { SAID_NOTHING, SAID_CI, SAID_TRAVIS };
+
+static enum plan_dialect dialect_of(enum said said, const char *file, const struct buf *b)
 {
-	static const struct option options[] = {{"keys", no_argument, NULL, 'k'}, {NULL, 0, NULL, 0}};
-	static const struct plan_context cx = {.kind = EVENT_PUSH, .branch = "main"};
-	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES);
-	struct plan_problems problems = {0};
-	struct plan plan = {0};
-	const char *file = ".ci.yml";
-	struct err e;
-	int rc, c;
+	if (said == SAID_NOTHING && strcmp(file, "-") != 0) return plan_dialect_of(file, buf_str(b), b->len);
+	return said == SAID_TRAVIS ? PLAN_TRAVIS : PLAN_CI;
+}
+
+/* The file that is there, .ci.yml first. */
+static const char *default_file(void)
+{
+	return access(".ci.yml", F_OK) && !access(".travis.yml", F_OK) ? ".travis.yml" : ".ci.yml";
+}
+
+static void print_problems_json(const struct plan_problems *p, const char *file)
+{
+	_cleanup_json_ json_t *list = json_array();
+	_cleanup_free_ char *text = NULL;
+
+	for (size_t i = 0; i < p->len; i++) {
+		const struct plan_problem *it = &p->items[i];
+
+		if (json_array_append_new(list, json_pack("{ss, si, si, ss, ss}", "file", file, "line", it->line,
+							  "column", it->col, "level", it->warning ? "warning" : "error",
+							  "text", it->text)))
+			die("cannot make a JSON list");
+	}
+	text = json_text(list);
+	printf("%s\n", text);
+}
+
+static int print_schema(void)
+{
+	_cleanup_json_ json_t *schema = plan_schema();
+	char *text = json_dumps(schema, JSON_INDENT(1) | JSON_SORT_KEYS);
+
+	if (!text) die("cannot write the schema");
+	printf("%s\n", text);
+	free(text);
+	return 0;
+}
+
+struct lint_options {
+	enum said said;
+	int json, keys, schema;
+};
+
+static int lint_options(int argc, char **argv, struct lint_options *o)
+{
+	static const struct option options[] = {{"keys", no_argument, NULL, 'k'},   {"json", no_argument, NULL, 'j'},
+						{"schema", no_argument, NULL, 's'}, {"ci", no_argument, NULL, 'c'},
+						{"travis", no_argument, NULL, 't'}, {NULL, 0, NULL, 0}};
+	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		if (c == 'k') return list_keys();
-		return cmd_usage(argv[0]);
+		switch (c) {
+		case 'k': o->keys = 1; break;
+		case 'j': o->json = 1; break;
+		case 's': o->schema = 1; break;
+		case 'c': o->said = SAID_CI; break;
+		case 't': o->said = SAID_TRAVIS; break;
+		default: return -1;
+		}
 	}
-	if (argc - optind > 1) return cmd_usage(argv[0]);
-	if (optind < argc) file = argv[optind];
+	return argc - optind > 1 ? -1 : 0;
+}
+
+int cmd_lint(int argc, char **argv)
+{
+	struct plan_context cx = {.kind = EVENT_PUSH, .branch = "main", .any_branch = 1};
+	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES);
+	struct plan_problems problems = {0};
+	struct lint_options o = {0};
+	struct plan plan = {0};
+	const char *file;
+	struct err e;
+	int rc;
+
+	if (lint_options(argc, argv, &o)) return cmd_usage(argv[0]);
+	if (o.keys) return list_keys();
+	if (o.schema) return print_schema();
+	file = optind < argc ? argv[optind] : default_file();
 	if (read_input(file, &b, &e)) return cmd_fail(argv[0], e.text);
+	cx.dialect = dialect_of(o.said, file, &b);
 	rc = plan_make(shown_name(file), buf_str(&b), b.len, &cx, &plan, &problems, &e);
-	print_problems(&problems, shown_name(file), strlen(buf_str(&b)) == b.len ? buf_str(&b) : NULL,
-		       isatty(STDOUT_FILENO));
+	if (o.json)
+		print_problems_json(&problems, shown_name(file));
+	else
+		print_problems(&problems, shown_name(file), strlen(buf_str(&b)) == b.len ? buf_str(&b) : NULL,
+			       isatty(STDOUT_FILENO));
 	plan_problems_release(&problems);
 	plan_release(&plan);
 	return rc ? 1 : 0;
@@ -111,38 +186,66 @@ static void print_commands(const struct job_spec *j)
 	printf("%-9zu", n);
 }
 
-static void print_plan(const struct plan *p)
+static void print_job(const struct job_spec *j, int width, int stage_width)
 {
-	int width = 4;
-
-	for (size_t i = 0; i < p->njobs; i++)
-		if ((int)strlen(p->jobs[i].name) > width) width = (int)strlen(p->jobs[i].name);
-	printf("%3s  %-*s  %-24s  %-8s %-9s%-10s %s\n", "JOB", width, "NAME", "IMAGE", "ARCH", "COMMANDS", "CHECK",
-	       "PUBLISH");
-	for (size_t i = 0; i < p->njobs; i++) {
-		const struct job_spec *j = &p->jobs[i];
-
-		printf("%3d  %-*s  %-24s  %-8s ", j->number, width, j->name, j->image, j->arch ? j->arch : "-");
-		print_commands(j);
-		printf("%-10s ", j->check.boot == BOOT_NONE ? "-" : plan_boot_name(j->check.boot));
-		if (j->publish.repo)
-			printf("%s/ in %s", j->publish.path, j->publish.repo);
-		else
-			printf("-");
-		printf("%s\n", j->allow_failure ? "  (may fail)" : "");
-	}
+	printf("%3d  ", j->number);
+	if (stage_width) printf("%-*s  ", stage_width, j->stage);
+	printf("%-*s  %-24s  %-8s ", width, j->name, j->image, j->arch ? j->arch : "-");
+	print_commands(j);
+	printf("%-10s ", j->check.boot == BOOT_NONE ? "-" : plan_boot_name(j->check.boot));
+	if (j->publish.repo)
+		printf("%s/ in %s", j->publish.path, j->publish.repo);
+	else
+		printf("-");
+	printf("%s\n", j->allow_failure ? "  (may fail)" : "");
 }
 
-static void print_json(const struct plan *p)
+static void print_plan(const struct plan *p)
 {
-	_cleanup_json_ json_t *json = plan_to_json(p);
-	_cleanup_free_ char *text = json_text(json);
+	int width = 4, stage_width = 0;
 
+	for (size_t i = 0; i < p->njobs; i++) {
+		if ((int)strlen(p->jobs[i].name) > width) width = (int)strlen(p->jobs[i].name);
+		if (p->jobs[i].stage && stage_width < 5) stage_width = 5;
+		if (p->jobs[i].stage && (int)strlen(p->jobs[i].stage) > stage_width)
+			stage_width = (int)strlen(p->jobs[i].stage);
+	}
+	printf("%3s  ", "JOB");
+	if (stage_width) printf("%-*s  ", stage_width, "STAGE");
+	printf("%-*s  %-24s  %-8s %-9s%-10s %s\n", width, "NAME", "IMAGE", "ARCH", "COMMANDS", "CHECK", "PUBLISH");
+	for (size_t i = 0; i < p->njobs; i++) print_job(&p->jobs[i], width, stage_width);
+}
+
+static void print_json(const struct plan *p, const struct plan_problems *why)
+{
+	_cleanup_json_ json_t *json = plan_to_json(p), *rules = json_array();
+	_cleanup_free_ char *text = NULL;
+
+	for (size_t i = 0; i < why->len; i++) {
+		const struct plan_problem *it = &why->items[i];
+
+		if (json_array_append_new(
+			    rules, json_pack("{si, si, ss}", "line", it->line, "column", it->col, "text", it->text)))
+			die("cannot make a JSON list");
+	}
+	if (why->len && json_object_set(json, "rules", rules)) die("cannot make JSON");
+	/* Not sorted: env is listed in the file's order. */
+	text = json_dumps(json, JSON_COMPACT);
+	if (!text) die("cannot write the plan");
 	printf("%s\n", text);
+}
+
+static void print_why(const struct plan_problems *why, const char *file)
+{
+	if (why->len) printf("\n");
+	for (size_t i = 0; i < why->len; i++)
+		printf("%s:%d:%d: %s\n", file, why->items[i].line, why->items[i].col, why->items[i].text);
 }
 
 struct plan_options {
 	struct plan_context cx;
+	struct vec settings;
+	enum said said;
 	int json;
 };
 
@@ -152,6 +255,13 @@ static int plan_options(int argc, char **argv, struct plan_options *o)
 						{"event", required_argument, NULL, 'e'},
 						{"branch", required_argument, NULL, 'b'},
 						{"tag", required_argument, NULL, 't'},
+						{"ci", no_argument, NULL, 'C'},
+						{"travis", no_argument, NULL, 'T'},
+						{"repo", required_argument, NULL, 'r'},
+						{"message", required_argument, NULL, 'm'},
+						{"sender", required_argument, NULL, 's'},
+						{"fork", no_argument, NULL, 'f'},
+						{"setting", required_argument, NULL, 'S'},
 						{NULL, 0, NULL, 0}};
 	int c;
 
@@ -160,6 +270,13 @@ static int plan_options(int argc, char **argv, struct plan_options *o)
 		case 'j': o->json = 1; break;
 		case 'b': o->cx.branch = optarg; break;
 		case 't': o->cx.tag = o->cx.branch = optarg; break;
+		case 'C': o->said = SAID_CI; break;
+		case 'T': o->said = SAID_TRAVIS; break;
+		case 'r': o->cx.repo = optarg; break;
+		case 'm': o->cx.message = optarg; break;
+		case 's': o->cx.sender = optarg; break;
+		case 'f': o->cx.from_fork = 1; break;
+		case 'S': vec_add(&o->settings, optarg); break;
 		case 'e':
 			if (event_kind_parse(optarg, &o->cx.kind) || o->cx.kind == EVENT_PING) return -1;
 			break;
@@ -169,31 +286,49 @@ static int plan_options(int argc, char **argv, struct plan_options *o)
 	return argc - optind > 1 ? -1 : 0;
 }
 
+/* Who asks for no branch in particular is shown all that a .travis.yml makes, for the branch that was usual then. */
+static void default_branch(struct plan_context *cx)
+{
+	if (cx->branch) return;
+	cx->branch = cx->dialect == PLAN_TRAVIS ? "master" : "main";
+	cx->any_branch = cx->dialect == PLAN_TRAVIS;
+}
+
 int cmd_plan(int argc, char **argv)
 {
-	struct plan_options o = {.cx = {.kind = EVENT_PUSH, .branch = "main"}};
+	struct plan_options o = {.cx = {.kind = EVENT_PUSH}};
 	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES);
-	struct plan_problems problems = {0};
+	struct plan_problems problems = {0}, why = {0};
 	struct plan plan = {0};
-	const char *file = ".ci.yml";
 	_cleanup_free_ char *text = NULL;
+	const char *file;
 	struct err e;
 	int rc;
 
 	if (plan_options(argc, argv, &o)) return cmd_usage(argv[0]);
-	if (optind < argc) file = argv[optind];
+	file = optind < argc ? argv[optind] : default_file();
 	if (read_input(file, &b, &e)) return cmd_fail(argv[0], e.text);
+	o.cx.dialect = dialect_of(o.said, file, &b);
+	default_branch(&o.cx);
+	o.cx.why = &why;
+	o.cx.settings = (const char *const *)vec_argv(&o.settings);
 	rc = plan_make(shown_name(file), buf_str(&b), b.len, &o.cx, &plan, &problems, &e);
 	text = plan_problems_text(&problems, shown_name(file), 1);
 	fputs(text, stderr);
 	plan_problems_release(&problems);
-	if (rc) return 1;
-	if (o.json)
-		print_json(&plan);
-	else if (!plan.njobs)
-		printf("no jobs: the branches rules leave out %s\n", o.cx.branch);
-	else
-		print_plan(&plan);
+	if (!rc && o.json) {
+		print_json(&plan, &why);
+	} else if (!rc) {
+		if (plan.njobs)
+			print_plan(&plan);
+		else if (plan.left_out)
+			printf("no jobs: the branches rules leave out %s\n", o.cx.branch);
+		else
+			printf("no jobs: conditions and rules leave none\n");
+		if (!plan.left_out) print_why(&why, shown_name(file));
+	}
+	plan_problems_release(&why);
 	plan_release(&plan);
-	return 0;
+	vec_release(&o.settings);
+	return rc ? 1 : 0;
 }

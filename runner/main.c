@@ -37,9 +37,11 @@ static const struct command commands[] = {
 	 "[--state DIR] [--json] FILE...",
 	 "put an image and its files into a deployment repository"},
 	{"box", sandbox_box_main, NULL, NULL},
-	{"lint", cmd_lint, "[--keys] [FILE|-]",
+	{"lint", cmd_lint, "[--json] [--ci|--travis] [FILE|-] | --keys | --schema",
 	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
-	{"plan", cmd_plan, "[--json] [--event push|pull_request] [--branch NAME | --tag NAME] [FILE|-]",
+	{"plan", cmd_plan,
+	 "[--json] [--ci|--travis] [--event push|pull_request] [--branch NAME | --tag NAME] [--repo OWNER/NAME]\n"
+	 "            [--sender NAME] [--message TEXT] [--fork] [--setting NAME=VALUE]... [FILE|-]",
 	 "list the jobs that a .ci.yml makes"},
 	{"serve", cmd_serve,
 	 "[--state DIR] [--listen HOST:PORT] [--jobs N] [--reconcile SECONDS] [--keep-jobs N] "
@@ -59,6 +61,13 @@ static const struct command commands[] = {
 	{"job", cmd_job, NULL, NULL},
 	{"check", cmd_check, NULL, NULL},
 	{"sweep", cmd_sweep, NULL, NULL},
+	{"lint", cmd_lint, "[--json] [--ci|--travis] [FILE|-] | --keys | --schema",
+	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
+	{"plan", cmd_plan,
+	 "[--json] [--ci|--travis] [--event push|pull_request] [--branch NAME | --tag NAME] [--repo OWNER/NAME]\n"
+	 "            [--sender NAME] [--message TEXT] [--fork] [--setting NAME=VALUE]... [FILE|-]",
+	 "list the jobs that a .ci.yml makes"},
+	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME", "build the head of a branch now"},
 	{NULL, NULL, NULL, NULL},
 };
 

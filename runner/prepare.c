@@ -2,7 +2,19 @@
  * fetch never holds the daemon up; killed at any moment, the event is still new and is prepared again.
  *
  *   event ─ skip? ─→ EVENT_SKIPPED
- *         ─ fetch ─ message: skip? ─→ .ci.yml ─→ plan ─→ build with jobs   (or a build that is errored at once)
+	got = fetch(mirror, repo.url, st, row, e);
+	if (got == 1) return store_event_close(st, row->id, EVENT_SKIPPED, "the pull request has moved on", e);
+	if (got) return -1;
+	got = read_message(mirror, st, row, e);
+	if (got == 1) return store_event_close(st, row->id, EVENT_SKIPPED, EVENT_SKIPPED_BY_MESSAGE, e);
+	if (got) return -1;
+	if (make_plan(mirror, ev, repo.name, &plan, &reason, e)) {
+		mend_mirror(mirror, repo.url, row);
+		return -1;
+	}
+	forget_old_commits(mirror, st, row->repo_id);
+	if (!reason && plan.stages.len > 1)
+		reason = xstrdup("'stages' are not supported yet by this version: they would all run at once");
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -48,21 +60,48 @@ static int add_build(struct store *st, int64_t event_id, const struct plan *plan
 	return rc < 0 ? -1 : 0;
 }
 
-/* The event's `.ci.yml` → plan. A file that is missing or wrong is a result (reason_r), not a failure. */
-static int make_plan(const char *mirror, const struct event *ev, struct plan *plan, char **reason_r, struct err *e)
+/* The commit's `.ci.yml`, or its `.travis.yml` where there is none. 1: neither is there, *e says so of the first */
+static int find_file(const char *mirror, const char *commit, struct buf *file, enum plan_dialect *dialect_r,
+		     struct err *e)
 {
-	static const char name[] = ".ci.yml";
-	_cleanup_buf_ struct buf file = BUF_INIT(PLAN_MAX_FILE_BYTES);
-	struct plan_context cx = {.kind = ev->kind, .branch = ev->branch, .tag = ev->tag};
-	struct plan_problems problems = {0};
-	int rc;
+	struct err other;
 
-	if (mirror_file(mirror, ev->commit, name, &file, e)) {
-		if (e->kind != ERR_MISSING && e->kind != ERR_INPUT) return -1;
+	*dialect_r = PLAN_CI;
+	if (!mirror_file(mirror, commit, plan_dialect_file(PLAN_CI), file, e)) return 0;
+	if (e->kind != ERR_MISSING) return e->kind == ERR_INPUT ? 1 : -1;
+	*dialect_r = PLAN_TRAVIS;
+	buf_clear(file);
+	if (!mirror_file(mirror, commit, plan_dialect_file(PLAN_TRAVIS), file, &other)) return 0;
+	if (other.kind == ERR_MISSING) return 1;
+	*e = other;
+	return other.kind == ERR_INPUT ? 1 : -1;
+}
+
+/* The event's file → plan. A file that is missing or wrong is a result (reason_r), not a failure. */
+static int make_plan(const char *mirror, const struct event *ev, const char *repo, struct plan *plan, char **reason_r,
+		     struct err *e)
+{
+	_cleanup_buf_ struct buf file = BUF_INIT(PLAN_MAX_FILE_BYTES);
+	struct plan_context cx = {.kind = ev->kind,
+				  .branch = ev->branch,
+				  .tag = ev->tag,
+				  .repo = repo,
+				  .sender = ev->sender,
+				  .message = ev->message,
+				  .head_repo = ev->head_repo,
+				  .head_branch = ev->head_branch,
+				  .from_fork = ev->from_fork};
+	struct plan_problems problems = {0};
+	const char *name;
+	int rc = find_file(mirror, ev->commit, &file, &cx.dialect, e);
+
+	if (rc < 0) return -1;
+	if (rc > 0) {
 		*reason_r = xstrdup(e->text);
 		return 0;
 	}
-	rc = plan_make(name, file.data, file.len, &cx, plan, &problems, e);
+	name = plan_dialect_file(cx.dialect);
+	rc = plan_make(name, buf_str(&file), file.len, &cx, plan, &problems, e);
 	if (rc) {
 		_cleanup_free_ char *all = plan_problems_text(&problems, name, 0);
 
@@ -111,14 +150,16 @@ static int fetch(const char *mirror, const char *url, struct store *st, struct e
 
 /* What the head commit itself says, where the event did not tell: a pull request brings its title, a poll nothing.
  * 1: it asks for no build. */
-static int read_message(const char *mirror, struct store *st, const struct event_row *row, struct err *e)
+static int read_message(const char *mirror, struct store *st, struct event_row *row, struct err *e)
 {
-	const struct event *ev = &row->ev;
+	struct event *ev = &row->ev;
 	_cleanup_free_ char *message = NULL;
 
 	if (ev->kind == EVENT_PUSH && ev->message) return 0;
 	if (git_message(mirror, head_of(ev), &message, e) || store_event_describe(st, row->id, message, e)) return -1;
-	return ev->source != EVENT_FROM_PERSON && event_message_skips(message);
+	free(ev->message);
+	ev->message = steal(message);
+	return ev->source != EVENT_FROM_PERSON && event_message_skips(ev->message);
 }
 
 /* What was fetched cannot be read: the mirror is made anew where that is its fault, and the event tried again. */
@@ -161,13 +202,17 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 	got = read_message(mirror, st, row, e);
 	if (got == 1) return store_event_close(st, row->id, EVENT_SKIPPED, EVENT_SKIPPED_BY_MESSAGE, e);
 	if (got) return -1;
-	if (make_plan(mirror, ev, &plan, &reason, e)) {
+	if (make_plan(mirror, ev, repo.name, &plan, &reason, e)) {
 		mend_mirror(mirror, repo.url, row);
 		return -1;
 	}
 	forget_old_commits(mirror, st, row->repo_id);
+	if (!reason && plan.stages.len > 1)
+		reason = xstrdup("'stages' are not supported yet by this version: they would all run at once");
 	if (!reason && !plan.njobs)
-		return store_event_close(st, row->id, EVENT_SKIPPED, "branch not included or excluded", e);
+		return store_event_close(st, row->id, EVENT_SKIPPED,
+					 plan.left_out ? "branch not included or excluded" : "matrix created no jobs",
+					 e);
 	return add_build(st, row->id, reason ? NULL : &plan, reason, e);
 }
 

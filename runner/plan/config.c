@@ -2,6 +2,9 @@
 #include "runner/plan/config.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "lib/yaml.h"
 
 static void patterns_release(struct patterns *p)
 {
@@ -9,11 +12,65 @@ static void patterns_release(struct patterns *p)
 	free(p->items);
 }
 
+/* --- attributes --- */
+
+static int by_attr_key(const void *a, const void *b)
+{
+	return strcmp(((const struct attr *)a)->key, ((const struct attr *)b)->key);
+}
+
+/* Of an unsorted list, or a sorted one. The key is new, or its value is replaced. */
+void attrs_set(struct attrs *a, const char *key, const char *value)
+{
+	for (size_t i = 0; i < a->len; i++)
+		if (!strcmp(a->items[i].key, key)) {
+			char *copy = xstrdup(value);
+
+			free(a->items[i].value);
+			a->items[i].value = copy;
+			return;
+		}
+	a->items = xrealloc(a->items, (a->len + 1) * sizeof(*a->items));
+	a->items[a->len++] = (struct attr){xstrdup(key), xstrdup(value)};
+}
+
+void attrs_sort(struct attrs *a)
+{
+	if (a->len) qsort(a->items, a->len, sizeof(*a->items), by_attr_key);
+}
+
+const char *attrs_get(const struct attrs *a, const char *key)
+{
+	struct attr wanted = {(char *)key, NULL}; /* only looked at */
+	const struct attr *found = a->len ? bsearch(&wanted, a->items, a->len, sizeof(*a->items), by_attr_key) : NULL;
+
+	return found ? found->value : NULL;
+}
+
+static void attrs_release(struct attrs *a)
+{
+	for (size_t i = 0; i < a->len; i++) {
+		free(a->items[i].key);
+		free(a->items[i].value);
+	}
+	free(a->items);
+}
+
+static void axes_release(struct axes *a)
+{
+	for (size_t i = 0; i < a->len; i++) {
+		free(a->items[i].name);
+		vec_release(&a->items[i].values);
+	}
+	free(a->items);
+}
+
+/* --- the rest --- */
+
 static void when_release(struct when *w)
 {
 	patterns_release(&w->branches);
-	vec_release(&w->backends);
-	vec_release(&w->archs);
+	axes_release(&w->axes);
 	vec_release(&w->events);
 }
 
@@ -24,6 +81,7 @@ void plan_check_release(struct plan_check *c)
 	free(c->expect);
 	free(c->http_path);
 	free(c->http_contains);
+	free(c->script);
 	*c = (struct plan_check){0};
 }
 
@@ -42,7 +100,12 @@ static void settings_release(struct settings *s)
 	free(s->image);
 	vec_release(&s->packages);
 	vec_release(&s->artifacts);
-	for (size_t i = 0; i < PHASE_COUNT; i++) vec_release(&s->phases[i].commands);
+	vec_release(&s->cache);
+	condition_free(&s->only_if);
+	for (size_t i = 0; i < PHASE_COUNT; i++) {
+		vec_release(&s->phases[i].commands);
+		free(s->phases[i].places);
+	}
 	for (size_t i = 0; i < s->nchecks; i++) {
 		when_release(&s->checks[i].when);
 		plan_check_release(&s->checks[i].check);
@@ -55,11 +118,12 @@ static void settings_release(struct settings *s)
 	free(s->publishes);
 }
 
-static void env_row_release(struct env_row *row)
+void env_row_release(struct env_row *row)
 {
 	for (size_t i = 0; i < row->len; i++) plan_env_release(&row->vars[i]);
 	free(row->vars);
 	free(row->canon);
+	json_decref(row->maps);
 }
 
 static void rows_release(struct matrix_rows *rows)
@@ -69,8 +133,8 @@ static void rows_release(struct matrix_rows *rows)
 
 		settings_release(&row->own);
 		free(row->name);
-		free(row->backend);
-		free(row->arch);
+		free(row->stage);
+		attrs_release(&row->attrs);
 		env_row_release(&row->env);
 	}
 	free(rows->items);
@@ -79,14 +143,20 @@ static void rows_release(struct matrix_rows *rows)
 void config_release(struct config *c)
 {
 	settings_release(&c->settings);
-	vec_release(&c->backends);
-	vec_release(&c->archs);
+	axes_release(&c->axes);
+	attrs_release(&c->attrs);
 	env_row_release(&c->global);
 	for (size_t i = 0; i < c->nenv; i++) env_row_release(&c->env[i]);
 	free(c->env);
 	rows_release(&c->include);
 	rows_release(&c->exclude);
 	rows_release(&c->allow_failures);
+	for (size_t i = 0; i < c->nstages; i++) {
+		free(c->stages[i].name);
+		condition_free(&c->stages[i].only_if);
+	}
+	free(c->stages);
+	json_decref(c->notify);
 	patterns_release(&c->only);
 	patterns_release(&c->except);
 	*c = (struct config){0};
@@ -98,8 +168,15 @@ void job_spec_release(struct job_spec *j)
 	free(j->image);
 	free(j->backend);
 	free(j->arch);
+	free(j->stage);
+	for (size_t i = 0; i < j->naxes; i++) {
+		free(j->axes[i].name);
+		free(j->axes[i].value);
+	}
+	free(j->axes);
 	vec_release(&j->packages);
 	vec_release(&j->artifacts);
+	vec_release(&j->cache);
 	vec_release(&j->withheld);
 	for (size_t i = 0; i < j->nenv; i++) plan_env_release(&j->env[i]);
 	free(j->env);

@@ -218,6 +218,61 @@ char *env_canon(const struct plan_env *env, size_t n, const struct vec *less)
 	return buf_steal(&b);
 }
 
+/* --- rows as lists of mappings --- */
+
+static void map_add(json_t *list, const char *name, json_t *value)
+{
+	json_t *o = json_object();
+
+	if (json_object_set_new(o, name, value) || json_array_append_new(list, o)) die("cannot make a JSON list");
+}
+
+static json_t *sealed_map(const struct plan_env *env)
+{
+	json_t *list = json_array(), *one;
+
+	for (size_t i = 0; i < env->chunks.len; i++)
+		if (json_array_append_new(list, json_string(env->chunks.items[i]))) die("cannot make a JSON list");
+	if (json_array_size(list) != 1) return list;
+	one = json_incref(json_array_get(list, 0));
+	json_decref(list);
+	return one;
+}
+
+json_t *env_maps(const struct plan_env *env, size_t n)
+{
+	json_t *list = json_array();
+	const char *why = NULL;
+	struct env_var v;
+
+	for (size_t i = 0; i < n; i++) {
+		const char *at = env[i].text;
+
+		if (!at && env[i].secret_name)
+			map_add(list, env[i].secret_name, json_pack("{so}", "secure", sealed_map(&env[i])));
+		else if (!at)
+			map_add(list, "secure", sealed_map(&env[i]));
+		while (at && env_text_next(&at, &v, &why) > 0) {
+			_cleanup_free_ char *name = xstrndup(v.name, v.name_len);
+
+			map_add(list, name, json_stringn(v.value, v.value_len));
+		}
+	}
+	return list;
+}
+
+char *env_lookup(const json_t *maps, const char *name)
+{
+	for (size_t i = json_array_size(maps); i-- > 0;) {
+		const char *s = json_string_value(json_object_get(json_array_get(maps, i), name));
+		size_t n = s ? strlen(s) : 0;
+
+		if (n >= 2 && (*s == '"' || *s == '\'') && s[n - 1] == *s) return xstrndup(s + 1, n - 2);
+		if (s) return xstrdup(s);
+	}
+	return NULL;
+}
+
 char *env_label(const struct plan_env *env, size_t n)
 {
 	struct buf b = BUF_INIT(SIZE_MAX / 2);
@@ -240,4 +295,22 @@ void plan_env_release(struct plan_env *v)
 	free(v->secret_name);
 	vec_release(&v->chunks);
 	*v = (struct plan_env){0};
+}
+
+int axis_is_exported_as(const char *axis, const char *name)
+{
+	_cleanup_free_ char *exported = axis_export(axis);
+
+	return !strcmp(exported, name);
+}
+
+char *axis_export(const char *axis)
+{
+	char *s = xstrdup(axis);
+
+	for (char *p = s; *p; p++) {
+		if (*p >= 'a' && *p <= 'z') *p = (char)(*p - 32);
+		if (*p == '-') *p = '_';
+	}
+	return s;
 }

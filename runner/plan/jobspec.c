@@ -78,7 +78,21 @@ static json_t *check_to_json(const struct plan_check *c)
 	put_int(o, "http_status", c->http_status);
 	put_text(o, "http_contains", c->http_contains);
 	put_int(o, "timeout_ms", c->timeout_ms);
+	if (c->delay_ms) put_int(o, "delay_ms", c->delay_ms);
+	if (c->loss_ppm) put_int(o, "loss_ppm", c->loss_ppm);
+	put_text(o, "script", c->script);
 	return o;
+}
+
+static json_t *axes_to_json(const struct job_spec *j)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < j->naxes; i++)
+		if (json_array_append_new(list,
+					  json_pack("{ss, ss}", "name", j->axes[i].name, "value", j->axes[i].value)))
+			die("cannot make a JSON list");
+	return list;
 }
 
 static json_t *publish_to_json(const struct plan_publish *p)
@@ -100,16 +114,23 @@ json_t *job_spec_to_json(const struct job_spec *j)
 
 	for (size_t i = 0; i < j->nenv; i++)
 		if (json_array_append_new(env, env_to_json(&j->env[i]))) die("cannot make a JSON list");
+	if (j->dialect == PLAN_TRAVIS) put_text(o, "dialect", "travis");
 	put_int(o, "number", j->number);
 	put_text(o, "name", j->name);
 	put_text(o, "image", j->image);
 	put(o, "packages", list_of(&j->packages));
 	put_text(o, "backend", j->backend);
 	put_text(o, "arch", j->arch);
+	if (j->naxes) put(o, "axes", axes_to_json(j));
+	put_text(o, "stage", j->stage);
+	if (j->stage) put_int(o, "stage_number", j->stage_number);
 	put(o, "env", env);
 	if (j->withheld.len) put(o, "withheld", list_of(&j->withheld));
 	put(o, "phases", phases_to_json(j));
 	put(o, "artifacts", list_of(&j->artifacts));
+	if (j->cache.len) put(o, "cache", list_of(&j->cache));
+	if (j->git.depth || j->git.submodules)
+		put(o, "git", json_pack("{si, sb}", "depth", j->git.depth, "submodules", j->git.submodules));
 	put_text(o, "network", plan_network_name(j->network));
 	put(o, "limits", limits_to_json(&j->limits));
 	put_int(o, "timeout_ms", j->timeout_ms);
@@ -211,6 +232,25 @@ static int take_env(const json_t *o, struct job_spec *j, struct err *e)
 	return 0;
 }
 
+/* Names become variables of a script. */
+static int take_axes(const json_t *o, struct job_spec *j, struct err *e)
+{
+	json_t *list = json_object_get(o, "axes");
+	size_t n = json_array_size(list);
+
+	if (list && !json_is_array(list)) return err_set(e, ERR_INPUT, "'axes' is not a list");
+	j->axes = xcalloc(n + 1, sizeof(*j->axes));
+	for (size_t i = 0; i < n; i++) {
+		const json_t *row = json_array_get(list, i);
+		struct plan_axis *axis = &j->axes[j->naxes++];
+
+		if (take_text(row, "name", &axis->name, e) || take_text(row, "value", &axis->value, e)) return -1;
+		if (!axis->name || !axis->value || bad_axis_name(axis->name))
+			return err_set(e, ERR_INPUT, "an entry of 'axes' needs a good name and a value");
+	}
+	return 0;
+}
+
 static int take_phases(const json_t *o, struct job_spec *j, struct err *e)
 {
 	const json_t *phases = json_object_get(o, "phases");
@@ -247,6 +287,8 @@ static int take_check(const json_t *o, struct plan_check *c, struct err *e)
 	if (take_text(check, "expect", &c->expect, e) || take_text(check, "http_path", &c->http_path, e)) return -1;
 	if (take_text(check, "http_contains", &c->http_contains, e)) return -1;
 	if (take_small(check, "http_status", &c->http_status, e)) return -1;
+	if (take_text(check, "script", &c->script, e) || take_small(check, "loss_ppm", &c->loss_ppm, e)) return -1;
+	if (take_int(check, "delay_ms", INT64_MAX, &c->delay_ms, e)) return -1;
 	return take_int(check, "timeout_ms", INT64_MAX, &c->timeout_ms, e);
 }
 
@@ -268,11 +310,19 @@ static int take_all(const json_t *o, struct job_spec *j, struct err *e)
 {
 	int network = NETWORK_OFF;
 
+	const json_t *git = json_object_get(o, "git");
+	const char *dialect = json_string_or(o, "dialect", "ci");
+
 	if (!json_is_object(o)) return err_set(e, ERR_INPUT, "not an object");
+	j->dialect = strcmp(dialect, "travis") ? PLAN_CI : PLAN_TRAVIS;
 	if (take_small(o, "number", &j->number, e) || take_text(o, "name", &j->name, e)) return -1;
 	if (take_text(o, "image", &j->image, e) || take_list(o, "packages", &j->packages, e)) return -1;
 	if (!j->name || !j->image) return err_set(e, ERR_INPUT, "'%s' is missing", j->name ? "image" : "name");
 	if (take_text(o, "backend", &j->backend, e) || take_text(o, "arch", &j->arch, e)) return -1;
+	if (take_axes(o, j, e) || take_text(o, "stage", &j->stage, e)) return -1;
+	if (take_small(o, "stage_number", &j->stage_number, e) || take_list(o, "cache", &j->cache, e)) return -1;
+	if (take_small(git, "depth", &j->git.depth, e)) return -1;
+	j->git.submodules = json_bool_or(git, "submodules", 0);
 	if (take_env(o, j, e) || take_phases(o, j, e) || take_list(o, "artifacts", &j->artifacts, e)) return -1;
 	if (take_list(o, "withheld", &j->withheld, e)) return -1;
 	if (take_word(o, "network", network_word, NETWORK_ON + 1, &network, e)) return -1;
@@ -296,60 +346,21 @@ int job_spec_from_json(const json_t *json, struct job_spec *j, struct err *e)
 	return 0;
 }
 
-/* --- the plan, as other planners print theirs --- */
-
-static void add_vars(json_t *list, const struct plan_env *env)
-{
-	const char *at = env->text, *why = NULL;
-	struct env_var v;
-	json_t *o;
-
-	if (!env->text) {
-		json_t *sealed = list_of(&env->chunks);
-
-		if (json_array_size(sealed) == 1) {
-			json_t *one = json_incref(json_array_get(sealed, 0));
-
-			json_decref(sealed);
-			sealed = one;
-		}
-		o = json_object();
-		if (env->secret_name)
-			put(o, env->secret_name, json_pack("{so}", "secure", sealed));
-		else
-			put(o, "secure", sealed);
-		if (json_array_append_new(list, o)) die("cannot make a JSON list");
-		return;
-	}
-	while (env_text_next(&at, &v, &why) > 0) {
-		_cleanup_free_ char *name = xstrndup(v.name, v.name_len), *value = xstrndup(v.value, v.value_len);
-
-		o = json_object();
-		put_text(o, name, value);
-		if (json_array_append_new(list, o)) die("cannot make a JSON list");
-	}
-}
+/* --- the plan --- */
 
 json_t *plan_to_json(const struct plan *p)
 {
-	json_t *top = json_object(), *jobs = json_array(), *specs = json_array();
+	json_t *top = json_object(), *stages = json_array(), *specs = json_array();
 
-	for (size_t i = 0; i < p->njobs; i++) {
-		const struct job_spec *j = &p->jobs[i];
-		json_t *o = json_object(), *env = json_array();
-
-		for (size_t k = 0; k < j->nenv; k++) add_vars(env, &j->env[k]);
-		put_text(o, "name", j->name);
-		put_text(o, "backend", j->backend);
-		put_text(o, "arch", j->arch);
-		put(o, "env", env);
-		if (j->withheld.len) put(o, "withheld", list_of(&j->withheld));
-		put(o, "allow_failure", json_boolean(j->allow_failure));
-		if (json_array_append_new(jobs, o) || json_array_append_new(specs, job_spec_to_json(j)))
+	for (size_t i = 0; i < p->stages.len; i++)
+		if (json_array_append_new(stages, json_pack("{ss}", "name", p->stages.items[i])))
 			die("cannot make a JSON list");
-	}
-	put(top, "stages", json_array());
-	put(top, "jobs", jobs);
+	for (size_t i = 0; i < p->njobs; i++)
+		if (json_array_append_new(specs, job_spec_to_json(&p->jobs[i]))) die("cannot make a JSON list");
+	put(top, "stages", stages);
+	put(top, "jobs", p->listing ? json_incref(p->listing) : json_array());
 	put(top, "specs", specs);
+	if (p->fast_finish) put(top, "fast_finish", json_true());
+	if (p->notify) put(top, "notify", json_incref(p->notify));
 	return top;
 }

@@ -9,7 +9,7 @@
 
 #include "runner/plan/config.h"
 
-enum op { OP_SET, OP_SPLIT, OP_JUMP, OP_BEGIN, OP_END, OP_WORD, OP_NOT_WORD, OP_MATCH };
+enum op { OP_SET, OP_SPLIT, OP_JUMP, OP_BEGIN, OP_END, OP_LINE_BEGIN, OP_LINE_END, OP_WORD, OP_NOT_WORD, OP_MATCH };
 
 /* Jumps are relative, so that a piece of code can be moved and copied. */
 struct pattern_step {
@@ -200,21 +200,33 @@ static void brackets(struct compile *c)
 	if (!c->why) memcpy(c->code[c->n - 1].set, set, sizeof(set));
 }
 
+/* (?: and (?i: after their bracket; (?i) alone holds from there on. 1: it was that last one, and is done with */
+static int group_flags(struct compile *c)
+{
+	if (c->end - c->p >= 2 && c->p[1] == ':') {
+		c->p += 2;
+	} else if (c->end - c->p >= 3 && c->p[1] == 'i' && (c->p[2] == ':' || c->p[2] == ')')) {
+		c->icase = 1;
+		c->p += 3;
+		return c->p[-1] == ')';
+	} else {
+		(void)refuse(c, "has a (?…) in its regular expression that is not supported");
+	}
+	return 0;
+}
+
 static void group(struct compile *c)
 {
-	if (c->p < c->end && *c->p == '?') {
-		if (c->end - c->p < 2 || c->p[1] != ':') {
-			(void)refuse(c, "has a (?…) in its regular expression that is not supported");
-			return;
-		}
-		c->p += 2;
-	}
+	int icase = c->icase;
+
+	if (c->p < c->end && *c->p == '?' && group_flags(c)) return;
 	if (++c->depth > MAX_GROUPS) {
 		(void)refuse(c, "has too many ( inside each other");
 		return;
 	}
 	alternatives(c);
 	c->depth--;
+	c->icase = icase;
 	if (c->p >= c->end)
 		(void)refuse(c, "has a ( that is never closed");
 	else
@@ -230,8 +242,8 @@ static void atom(struct compile *c)
 	case '\\': escape(c); break;
 	case '[': brackets(c); break;
 	case '(': group(c); break;
-	case '^': emit(c, OP_BEGIN, 0, 0); break;
-	case '$': emit(c, OP_END, 0, 0); break;
+	case '^': emit(c, OP_LINE_BEGIN, 0, 0); break;
+	case '$': emit(c, OP_LINE_END, 0, 0); break;
 	case '.':
 		set_add(set, '\n');
 		set_invert(set);
@@ -386,6 +398,8 @@ static int reach(struct run *r, int pc, size_t at)
 			break;
 		case OP_BEGIN: holds = at == 0; break;
 		case OP_END: holds = at == r->len; break;
+		case OP_LINE_BEGIN: holds = at == 0 || r->s[at - 1] == '\n'; break;
+		case OP_LINE_END: holds = at == r->len || r->s[at] == '\n'; break;
 		case OP_WORD:
 		case OP_NOT_WORD: holds = ((at && is_word(r, at - 1)) != is_word(r, at)) == (s->op == OP_WORD); break;
 		}
@@ -410,7 +424,7 @@ static int run(struct run *r)
 	}
 }
 
-static int regex_matches(const struct pattern *p, const char *name)
+int pattern_finds(const struct pattern *p, const char *name)
 {
 	size_t n = (size_t)p->nsteps;
 	/* todo: every step is taken off it at most once a position, and puts at most two others there */
@@ -472,7 +486,141 @@ const char *pattern_make(const char *text, int *budget, struct pattern *p_r)
 int pattern_matches(const struct pattern *p, const char *name)
 {
 	if (!p->steps) return !strcmp(p->text, name);
-	return strlen(name) <= 1024 && regex_matches(p, name);
+	return strlen(name) <= 1024 && pattern_finds(p, name);
+}
+
+/* --- what can never match --- */
+
+/* What is known of a place in a name: whether it is its begin, what stands before it, and what was promised of what
+ * comes next. Names hold no line ends, so a line's begin is the name's. */
+enum {
+	AT_BEGIN = 1,
+	AFTER_WORD = 2,
+	NEXT_ANY = 0,
+	NEXT_NONE = 4,
+	NEXT_WORD = 8,
+	NEXT_OTHER = 12,
+	NEXT = 12,
+	PLACES = 16
+};
+
+/* Bytes that git allows in the name of a branch. */
+static int in_names(int b)
+{
+	return b > 0x20 && b != 0x7f && !strchr("~^:?*[\\", b);
+}
+
+static int is_word_byte(int b)
+{
+	return b == '_' || letter_or_digit((char)b);
+}
+
+/* May a promise be made of what comes next? NEXT_OTHER is a byte that is no letter, or the end. */
+static int promise(int place, int next)
+{
+	int had = place & NEXT;
+
+	if (had == NEXT_ANY || had == next) return (place & ~NEXT) | next;
+	if ((had == NEXT_NONE && next == NEXT_OTHER) || (had == NEXT_OTHER && next == NEXT_NONE))
+		return (place & ~NEXT) | NEXT_NONE;
+	return -1;
+}
+
+static int boundary(int place, int wanted)
+{
+	int after = (place & AFTER_WORD) != 0;
+
+	return promise(place, after == wanted ? NEXT_OTHER : NEXT_WORD);
+}
+
+/* Where a byte of the set may lead: bit 0 to a place after a word byte, bit 1 to one after another. */
+static char set_leads(const uint64_t set[4])
+{
+	char leads = 4; /* known */
+
+	for (int b = 1; b < 256; b++)
+		if (set_has(set, (unsigned char)b) && in_names(b)) leads |= is_word_byte(b) ? 1 : 2;
+	return leads;
+}
+
+struct places {
+	char *seen, *leads;
+	int *todo, n;
+};
+
+static void visit(struct places *v, int pc, int place)
+{
+	int at = pc * PLACES + place;
+
+	if (place < 0 || v->seen[at]) return;
+	v->seen[at] = 1;
+	v->todo[v->n++] = at;
+}
+
+static void advance(const struct pattern_step *s, struct places *v, int pc, int place)
+{
+	int next = place & NEXT;
+
+	switch (s->op) {
+	case OP_MATCH: break;
+	case OP_JUMP: visit(v, pc + s->x, place); break;
+	case OP_SPLIT:
+		visit(v, pc + s->x, place);
+		visit(v, pc + s->y, place);
+		break;
+	case OP_BEGIN:
+	case OP_LINE_BEGIN:
+		if (place & AT_BEGIN) visit(v, pc + 1, place);
+		break;
+	case OP_END:
+	case OP_LINE_END: visit(v, pc + 1, promise(place, NEXT_NONE)); break;
+	case OP_WORD:
+	case OP_NOT_WORD: visit(v, pc + 1, boundary(place, s->op == OP_WORD)); break;
+	case OP_SET:
+		if (!v->leads[pc]) v->leads[pc] = set_leads(s->set);
+		if (v->leads[pc] & 1 && (next == NEXT_ANY || next == NEXT_WORD)) visit(v, pc + 1, AFTER_WORD);
+		if (v->leads[pc] & 2 && (next == NEXT_ANY || next == NEXT_OTHER)) visit(v, pc + 1, 0);
+		break;
+	}
+}
+
+static int regex_possible(const struct pattern *p)
+{
+	size_t n = (size_t)p->nsteps * PLACES;
+	struct places v = {
+		.seen = xcalloc(n, 1), .leads = xcalloc((size_t)p->nsteps, 1), .todo = xcalloc(n, sizeof(int))};
+	int found = 0;
+
+	visit(&v, 0, AT_BEGIN);
+	visit(&v, 0, AFTER_WORD); /* further on in the name */
+	visit(&v, 0, 0);
+	while (v.n && !found) {
+		int at = v.todo[--v.n];
+
+		found = p->steps[at / PLACES].op == OP_MATCH;
+		advance(&p->steps[at / PLACES], &v, at / PLACES, at % PLACES);
+	}
+	free(v.seen);
+	free(v.leads);
+	free(v.todo);
+	return found;
+}
+
+const char *pattern_never(const struct pattern *p)
+{
+	const char *s = p->text;
+
+	if (p->steps) {
+		if (!strncmp(s, "/^refs/", 7) || !strncmp(s, "/^refs\\/", 8))
+			return "matches nothing: a branch's name has no refs/heads/ before it";
+		return regex_possible(p) ? NULL : "matches nothing that a branch can be called";
+	}
+	if (strchr(s, '*') || strchr(s, '?'))
+		return "matches nothing: it is an exact name; write a /regular expression/ for more than one";
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x80 && !in_names(*s)) return "matches nothing that a branch can be called";
+	return strncmp(p->text, "refs/", 5) != 0 ? NULL
+						 : "matches nothing: a branch's name has no refs/heads/ before it";
 }
 
 void pattern_release(struct pattern *p)

@@ -5,10 +5,19 @@
 #include <string.h>
 
 #include "lib/buf.h"
-#include "runner/plan/config.h"
+#include "runner/plan/travis.h"
 
 /* What all jobs of a plan may come to: every job holds its own copy of what the file says for all. */
 enum { MAX_PLAN_BYTES = 8 << 20 };
+
+const char *plan_dialect_file(enum plan_dialect d)
+{
+	switch (d) {
+	case PLAN_CI: return ".ci.yml";
+	case PLAN_TRAVIS: return ".travis.yml";
+	}
+	die("unknown dialect %d", (int)d);
+}
 
 const char *plan_phase_name(enum plan_phase p)
 {
@@ -63,22 +72,6 @@ static void cut_name(char *s)
 	memcpy(s + n, "...", 4);
 }
 
-static char *cell_name(const struct cell *cell)
-{
-	_cleanup_free_ char *env = cell->env ? env_label(cell->env->vars, cell->env->len) : xstrdup("");
-	const char *parts[] = {cell->backend, cell->arch, *env ? env : NULL};
-	struct buf b = BUF_INIT(SIZE_MAX / 2);
-	char *name;
-
-	if (cell->row && cell->row->name) return xstrdup(cell->row->name);
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-		if (parts[i]) buf_addf(&b, "%s%s", b.len ? " " : "", parts[i]);
-	if (!b.len) buf_adds(&b, "default");
-	name = buf_steal(&b);
-	cut_name(name);
-	return name;
-}
-
 static int name_taken(const struct plan *p, const char *name)
 {
 	for (size_t i = 0; i < p->njobs; i++)
@@ -86,10 +79,13 @@ static int name_taken(const struct plan *p, const char *name)
 	return 0;
 }
 
-static char *unique_name(const struct plan *p, const struct cell *cell)
+static char *unique_name(const struct config *c, const struct plan *p, const struct cell *cell)
 {
-	_cleanup_free_ char *base = cell_name(cell);
-	char *name = xstrdup(base);
+	_cleanup_free_ char *base = cell_label(c, cell);
+	char *name;
+
+	cut_name(base);
+	name = xstrdup(base);
 
 	for (int i = 2; name_taken(p, name); i++) {
 		free(name);
@@ -112,6 +108,8 @@ static size_t job_bytes(const struct job_spec *j)
 {
 	size_t n = vec_bytes(&j->packages) + vec_bytes(&j->artifacts) + vec_bytes(&j->publish.files);
 
+	n += vec_bytes(&j->cache) + (j->check.script ? strlen(j->check.script) : 0);
+
 	for (size_t i = 0; i < j->nenv; i++)
 		n += vec_bytes(&j->env[i].chunks) + (j->env[i].text ? strlen(j->env[i].text) : 0) + sizeof(*j->env);
 	for (size_t i = 0; i < PHASE_COUNT; i++) n += vec_bytes(&j->phases[i]);
@@ -120,24 +118,27 @@ static size_t job_bytes(const struct job_spec *j)
 	return n + (j->check.http_contains ? strlen(j->check.http_contains) : 0);
 }
 
-static void make_jobs(const struct config *c, const struct cell *cells, size_t n, const struct plan_context *cx,
-		      struct plan *plan, struct plan_problems *problems)
+static void make_jobs(const struct config *c, const struct cells *cs, const struct plan_context *cx, struct plan *plan,
+		      struct plan_problems *problems)
 {
 	size_t bytes = 0;
 
-	plan->jobs = xcalloc(n, sizeof(*plan->jobs));
-	for (size_t i = 0; i < n && bytes <= MAX_PLAN_BYTES; i++) {
+	plan->jobs = xcalloc(cs->len + 1, sizeof(*plan->jobs));
+	plan->listing = json_array();
+	for (size_t i = 0; i < cs->len && bytes <= MAX_PLAN_BYTES; i++) {
 		struct job_spec *j = &plan->jobs[i];
 
 		j->number = (int)i + 1;
-		j->name = unique_name(plan, &cells[i]);
+		j->name = unique_name(c, plan, &cs->items[i]);
 		plan->njobs++;
-		settle(c, &cells[i], cx, j, problems);
+		settle(c, &cs->items[i], cx, j, problems);
 		bytes += job_bytes(j);
+		if (json_array_append_new(plan->listing, job_listing(c, &cs->items[i], j)))
+			die("cannot make a JSON list");
 	}
 	if (bytes > MAX_PLAN_BYTES)
 		problem_add(problems, (struct yaml_place){1, 1}, 0,
-			    "the %zu jobs together hold more than %d bytes of text", n, (int)MAX_PLAN_BYTES);
+			    "the %zu jobs together hold more than %d bytes of text", cs->len, (int)MAX_PLAN_BYTES);
 }
 
 static int any_matches(const struct patterns *p, const char *branch)
@@ -147,96 +148,46 @@ static int any_matches(const struct patterns *p, const char *branch)
 	return 0;
 }
 
-static int branch_is_built(const struct config *c, const char *branch)
+/* Pages that GitHub served from a branch were no sources: Travis built them only where `only` was written. */
+static int is_pages(const char *branch)
 {
-	return (!c->only.len || any_matches(&c->only, branch)) && !any_matches(&c->except, branch);
+	int budget = PATTERN_MAX_STEPS, yes;
+	struct pattern p;
+
+	if (pattern_make("/gh[-_]pages/i", &budget, &p)) die("a pattern of our own does not compile");
+	yes = pattern_matches(&p, branch);
+	pattern_release(&p);
+	return yes;
 }
 
-/* A value that no job has, in a `when`: most likely a slip of the pen. */
-static void check_when(const struct when *w, const struct plan *plan, struct plan_problems *problems)
+static int branch_is_built(const struct config *c, const struct plan_context *cx)
 {
-	const struct vec *lists[] = {&w->backends, &w->archs};
-
-	for (size_t k = 0; k < ARRAY_LEN(lists); k++)
-		for (size_t i = 0; i < lists[k]->len && i < PLAN_MAX_JOBS; i++) {
-			const char *value = lists[k]->items[i];
-			size_t hits = 0;
-
-			for (size_t j = 0; j < plan->njobs && !hits; j++) {
-				const char *has = k ? plan->jobs[j].arch : plan->jobs[j].backend;
-
-				hits = has && !strcmp(has, value);
-			}
-			if (!hits)
-				problem_add(problems, w->at, 1, "no job has the %s '%s'", k ? "arch" : "backend",
-					    value);
-		}
+	if (cx->any_branch) return 1;
+	if (c->dialect == PLAN_TRAVIS && !c->only.len && is_pages(cx->branch)) return 0;
+	return (!c->only.len || any_matches(&c->only, cx->branch)) && !any_matches(&c->except, cx->branch);
 }
 
-static void check_key(const struct publish_rule *rule, const struct plan *plan, struct plan_problems *problems)
+/* A tag's name is no branch, whatever it is called: a tag "main" must not publish as main. */
+static int event_fits(const struct when *w, const struct plan_context *cx)
 {
-	int unnamed = 0, found = 0;
+	const char *event = cx->kind == EVENT_PULL_REQUEST ? "pull_request" : "push";
 
-	if (!rule->publish.key) return;
-	for (size_t i = 0; i < plan->njobs && !found; i++)
-		for (size_t k = 0; k < plan->jobs[i].nenv && !found; k++) {
-			const struct plan_env *v = &plan->jobs[i].env[k];
-
-			unnamed |= !v->text && !v->secret_name;
-			found = v->secret_name && !strcmp(v->secret_name, rule->publish.key);
-		}
-	if (!found && !unnamed)
-		problem_add(problems, rule->at, 1, "no sealed value in 'env' is named '%s'", rule->publish.key);
+	if (w->events.len && !vec_has(&w->events, event)) return 0;
+	return !w->branches.len || (!cx->tag && any_matches(&w->branches, cx->branch));
 }
 
-/* One commit's folder of a deployment repository holds one image for one arch: its manifest has room for one. */
-static void check_clashes(const struct settings *s, const struct plan *plan, struct plan_problems *problems)
+static void settle_events(struct settings *s, const struct plan_context *cx)
 {
-	for (size_t i = 0; i < plan->njobs; i++)
-		for (size_t k = 0; k < i; k++) {
-			const struct job_spec *a = &plan->jobs[k], *b = &plan->jobs[i];
-
-			if (!a->publish.repo || !b->publish.repo || !a->publish.path || !b->publish.path) continue;
-			if (strcmp(a->publish.repo, b->publish.repo) != 0 ||
-			    strcmp(a->publish.path, b->publish.path) != 0)
-				continue;
-			if (!a->arch || !b->arch || !strcmp(a->arch, b->arch)) continue;
-			problem_add(problems, s->npublishes ? s->publishes[0].at : (struct yaml_place){1, 1}, 0,
-				    "the jobs '%s' and '%s' both publish to '%s': put {arch} into 'path', or a 'when'",
-				    a->name, b->name, b->publish.path);
-			return;
-		}
-}
-
-/* What a remote must look like to be reached by ssh: then only a key opens it. */
-static void check_has_key(const struct publish_rule *rule, struct plan_problems *problems)
-{
-	const char *repo = rule->publish.repo;
-
-	if (!repo || rule->publish.key || repo[0] == '/' || !strncmp(repo, "file://", 7)) return;
-	if (!strncmp(repo, "ssh://", 6) || strchr(repo, ':'))
-		problem_add(problems, rule->at, 0, "'publish' to '%s' needs a 'key': the name of a sealed deploy key",
-			    repo);
-}
-
-enum { MAX_LINTED_RULES = 100 };
-
-static void lint_settings(const struct settings *s, const struct plan *plan, struct plan_problems *problems)
-{
-	for (size_t i = 0; i < s->nchecks && i < MAX_LINTED_RULES; i++) check_when(&s->checks[i].when, plan, problems);
-	for (size_t i = 0; i < s->npublishes && i < MAX_LINTED_RULES; i++) {
-		check_when(&s->publishes[i].when, plan, problems);
-		check_key(&s->publishes[i], plan, problems);
-		check_has_key(&s->publishes[i], problems);
-	}
-	check_clashes(s, plan, problems);
+	for (size_t i = 0; i < s->nchecks; i++) s->checks[i].when.event_fits = event_fits(&s->checks[i].when, cx);
+	for (size_t i = 0; i < s->npublishes; i++)
+		s->publishes[i].when.event_fits = event_fits(&s->publishes[i].when, cx);
 }
 
 static void plan_config(struct config *c, int has_root, const struct plan_context *cx, struct plan *plan,
 			struct plan_problems *problems)
 {
-	_cleanup_free_ struct cell *cells = NULL;
-	size_t n;
+	struct expansion x = {.c = c, .cx = cx, .problems = problems, .budget = CONDITION_BUDGET};
+	struct cells cs = {0};
 
 	/* Jobs made of what could not be read would only be wrong again. */
 	if (problems_errors(problems)) {
@@ -244,17 +195,27 @@ static void plan_config(struct config *c, int has_root, const struct plan_contex
 			problem_add(problems, (struct yaml_place){1, 1}, 0, PLAN_NO_IMAGE);
 		return;
 	}
-	expand(c, &cells, &n, problems);
-	make_jobs(c, cells, n, cx, plan, problems);
-	lint_settings(&c->settings, plan, problems);
-	if (!branch_is_built(c, cx->branch)) plan_release(plan);
+	settle_events(&c->settings, cx);
+	for (size_t i = 0; i < c->include.len; i++) settle_events(&c->include.items[i].own, cx);
+	expand(&x, &cs);
+	make_jobs(c, &cs, cx, plan, problems);
+	cells_release(&cs);
+	plan->stages = x.stages;
+	plan->fast_finish = c->fast_finish;
+	plan->notify = json_incref(c->notify);
+	lint_config(c, plan, problems);
+	if (branch_is_built(c, cx)) return;
+	plan_release(plan);
+	plan->left_out = 1;
 }
 
-static void add_repeats(const struct yaml_doc *doc, struct plan_problems *problems)
+static void add_repeats(const struct yaml_doc *doc, int warning, struct plan_problems *problems)
 {
 	for (size_t i = 0; i < doc->nrepeats; i++)
-		problem_add(problems, doc->repeats[i].at, 0, "the key '%s' stands here again; it was in line %d",
+		problem_add(problems, doc->repeats[i].at, warning, "the key '%s' stands here again; it was in line %d",
 			    doc->repeats[i].key, doc->repeats[i].first.line);
+	for (size_t i = 0; i < doc->npardons; i++)
+		problem_add(problems, doc->pardons[i].at, 1, "%s", doc->pardons[i].text);
 }
 
 static int fail(const char *name, const struct plan_problems *problems, struct err *e)
@@ -274,17 +235,18 @@ int plan_make(const char *name, const void *data, size_t len, const struct plan_
 	_cleanup_yaml_ struct yaml_doc doc = {0};
 	struct plan plan = {0};
 	struct config c = {0};
+	enum yaml_mode mode = cx->dialect == PLAN_TRAVIS ? YAML_LENIENT : YAML_STRICT;
 	struct yaml_place at;
 	struct err why;
 
 	*problems = (struct plan_problems){0};
-	if (yaml_parse(data, len, &doc, &at, &why)) {
+	if (yaml_parse(data, len, mode, &doc, &at, &why)) {
 		problem_add(problems, at, 0, "%s", why.text);
 		return fail(name, problems, e);
 	}
-	add_repeats(&doc, problems);
-	config_read(doc.root, &c, problems);
-	plan_config(&c, doc.root && doc.root->kind == YAML_MAP, cx, &plan, problems);
+	add_repeats(&doc, cx->dialect == PLAN_TRAVIS, problems);
+	config_read(doc.root, cx->dialect, &c, problems);
+	plan_config(&c, cx->dialect == PLAN_CI && doc.root && doc.root->kind == YAML_MAP, cx, &plan, problems);
 	config_release(&c);
 	problems_sort(problems);
 	if (problems_errors(problems)) {
@@ -299,5 +261,35 @@ void plan_release(struct plan *p)
 {
 	for (size_t i = 0; i < p->njobs; i++) job_spec_release(&p->jobs[i]);
 	free(p->jobs);
+	vec_release(&p->stages);
+	json_decref(p->notify);
+	json_decref(p->listing);
 	*p = (struct plan){0};
+}
+
+/* --- which of the two a file is --- */
+
+static int ends_in(const char *name, const char *end)
+{
+	size_t n = strlen(name), m = strlen(end);
+
+	return n >= m && !strcmp(name + n - m, end);
+}
+
+enum plan_dialect plan_dialect_of(const char *name, const void *data, size_t len)
+{
+	_cleanup_yaml_ struct yaml_doc doc = {0};
+	const char *slash = strrchr(name, '/');
+	struct yaml_place at;
+	struct err e;
+
+	if (slash) name = slash + 1;
+	if (ends_in(name, ".travis.yml") || !strcmp(name, "travis.yml")) return PLAN_TRAVIS;
+	if (ends_in(name, ".ci.yml") || !strcmp(name, "ci.yml")) return PLAN_CI;
+	if (yaml_parse(data, len, YAML_LENIENT, &doc, &at, &e)) return PLAN_CI;
+	for (size_t i = 0; i < ci_keys_len; i++)
+		if (ci_keys[i].scopes & SCOPE_ROOT && yaml_get(doc.root, ci_keys[i].name) &&
+		    !travis_key_is(ci_keys[i].name))
+			return PLAN_CI;
+	return PLAN_TRAVIS;
 }

@@ -9,10 +9,17 @@
 #include "lib/vec.h"
 #include "runner/trigger/event.h"
 
-/* `.ci.yml` → jobs. Pure: no I/O, clock, locale, environment or randomness; the same bytes in give the same
- * bytes out. The language is ci.yml(5). */
+/* `.ci.yml` (or `.travis.yml`) → jobs. Pure: no I/O, clock, locale, environment or randomness; the same bytes in give
+ * the same bytes out. The language is ci.yml(5). */
 
 enum { PLAN_MAX_JOBS = 200, PLAN_MAX_FILE_BYTES = 1 << 20 };
+
+/* One reader for both: in .ci.yml what is wrong is an error, in .travis.yml a warning, as Travis had it. */
+enum plan_dialect { PLAN_CI, PLAN_TRAVIS };
+const char *plan_dialect_file(enum plan_dialect d); /* ".ci.yml", ".travis.yml" */
+/* plan_dialect_of - what a file is read as: by its name where that says it (.ci.yml, x.ci.yml; .travis.yml,
+ * x.travis.yml); any other is a .ci.yml if its top mapping has a key that only .ci.yml has, such as image. */
+enum plan_dialect plan_dialect_of(const char *name, const void *data, size_t len);
 
 enum plan_phase {
 	PHASE_BEFORE_INSTALL,
@@ -48,6 +55,9 @@ struct plan_check { /* boot proof; boot == BOOT_NONE: none asked for */
 	int http_status;     /* default 200 */
 	char *http_contains; /* NULL: any body */
 	int64_t timeout_ms;  /* default 60 s */
+	int64_t delay_ms;    /* of the line in between; 0: none */
+	int loss_ppm;        /* packets lost, in a million */
+	char *script;        /* tests of its own, run against the booted image; NULL: none */
 };
 
 struct plan_publish {     /* repo == NULL: this job publishes nothing */
@@ -66,19 +76,35 @@ struct plan_limits { /* 0: the box's default */
 	int pids;
 };
 
+struct plan_git {
+	int depth;      /* commits of history; 0: all */
+	int submodules; /* 0 or 1 */
+};
+
+struct plan_axis { /* a further axis, and this job's value on it */
+	char *name, *value;
+};
+
 struct job_spec {
+	enum plan_dialect dialect;
 	int number; /* 1.. */
 	char *name; /* "unix amd64", unique within the build */
 	char *image;
 	struct vec packages; /* sorted, unique */
 	char *backend;       /* NULL where there is no such axis */
 	char *arch;          /* "amd64", "arm64"; NULL: the box's own */
+	struct plan_axis *axes;
+	size_t naxes;
+	char *stage;      /* NULL: there are no stages */
+	int stage_number; /* 1.., in the order they run; 0: there are no stages */
 	struct plan_env *env;
 	size_t nenv;         /* global rows, then the job's own */
 	struct vec withheld; /* names of sealed values that are deploy keys: never given to the script */
 	struct vec phases[PHASE_COUNT];
 	int phase_skipped[PHASE_COUNT]; /* "skip" was written */
 	struct vec artifacts;           /* globs */
+	struct vec cache;               /* folders kept from build to build */
+	struct plan_git git;
 	enum plan_network network;
 	struct plan_limits limits;
 	int64_t timeout_ms, silence_ms; /* defaults 50 min, 10 min */
@@ -88,8 +114,14 @@ struct job_spec {
 };
 
 struct plan {
-	struct job_spec *jobs; /* row-major axis order, then included rows; those allowed to fail behind the others */
+	struct job_spec *jobs; /* by stage; row-major axis order, then included rows; in a stage those allowed to fail
+				  behind the others */
 	size_t njobs;
+	int left_out;      /* by a branches rule, which is why there are no jobs */
+	struct vec stages; /* names, in the order they run; empty: none were asked for */
+	int fast_finish;   /* the build has its result with its last required job */
+	json_t *notify;    /* list of {"webhook"|"email"|"command": …, "if": …}; NULL: nobody */
+	json_t *listing;   /* the jobs as Travis's tools list them */
 };
 
 /* One thing wrong (or odd) with a file, with its place; lines and columns from 1. */
@@ -106,11 +138,19 @@ void plan_problems_release(struct plan_problems *p);
 /* "FILE:LINE:COL: text\n" for each (errors only if !warnings); caller frees. */
 char *plan_problems_text(const struct plan_problems *p, const char *file, int warnings);
 
-/* What the planner is told about the event; only `when` and `branches` rules look at it. */
+/* What the planner is told about the event; only `when`, `branches` and `if` rules look at it. */
 struct plan_context {
+	enum plan_dialect dialect;
 	enum event_kind kind;
 	const char *branch;
 	const char *tag; /* NULL: none */
+	/* what else an `if` may ask for; NULL: unknown */
+	const char *repo, *sender, *message, *head_repo, *head_branch;
+	int from_fork;
+	const char *const *settings; /* NULL, or "NAME=value"s, NULL behind the last: variables that the repository has
+					beside its file */
+	int any_branch;              /* `branches` leaves nothing out */
+	struct plan_problems *why;   /* NULL, or where it is told what each rule did; caller releases */
 };
 
 /* plan_make - read and expand.
@@ -127,8 +167,8 @@ void job_spec_release(struct job_spec *j);
 /* The job as JSON (what the jobs row holds, what `runner plan --json` lists) and back. */
 json_t *job_spec_to_json(const struct job_spec *j);
 int job_spec_from_json(const json_t *json, struct job_spec *j, struct err *e) MUST_USE;
-/* {"stages": [], "jobs": [...], "specs": [...]}: jobs as Travis's tools list them (name, arch, env as one-variable
- * maps), specs as above, in the same order. */
+/* {"stages": [{"name"}], "jobs": [...], "specs": [...], "fast_finish", "notify"}: jobs as Travis's tools list them
+ * (name, arch, stage, env as a list of mappings), specs as above, in the same order. */
 json_t *plan_to_json(const struct plan *p);
 
 /* What the script generator needs beside the job. */
@@ -145,12 +185,15 @@ struct script_context {
  *  src  Travis's build script generator; ci.yml(5) */
 char *script_make(const struct job_spec *j, const struct script_context *cx);
 
-/* The language itself, for docs and editors: every key, from the table the reader reads by. */
+/* The language itself, for docs and editors: every key of .ci.yml, from the table the reader reads by. */
 struct plan_key {
 	const char *scope; /* "", "limits", "check", "check.http", "publish", "matrix", … */
 	const char *name, *type, *help;
-	int later; /* known, not built yet */
+	int later; /* PLAN_KEY_*; 0: carried out */
 };
+enum { PLAN_KEY_READ = 1, PLAN_KEY_REFUSED = 2 };       /* with a warning, with an error: not carried out yet */
 size_t plan_keys(struct plan_key *keys_r, size_t most); /* how many there are */
+/* The JSON Schema of .ci.yml, made from the same table. */
+json_t *plan_schema(void);
 
 #endif

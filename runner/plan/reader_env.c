@@ -5,7 +5,7 @@
 #include "lib/buf.h"
 #include "runner/plan/reader.h"
 
-static struct plan_env *row_add(struct env_row *row)
+struct plan_env *env_row_add(struct env_row *row)
 {
 	row->vars = xrealloc(row->vars, (row->len + 1) * sizeof(*row->vars));
 	row->vars[row->len] = (struct plan_env){0};
@@ -15,8 +15,7 @@ static struct plan_env *row_add(struct env_row *row)
 static int row_full(struct reader *r, const struct yaml_node *at, const struct env_row *row)
 {
 	if (row->len < ENV_MAX_VARS) return 0;
-	if (row->len == ENV_MAX_VARS)
-		problem_add(r->problems, node_place(at), 0, "more than %d variables in one row", (int)ENV_MAX_VARS);
+	if (row->len == ENV_MAX_VARS) wrong(r, node_place(at), "more than %d variables in one row", (int)ENV_MAX_VARS);
 	return 1;
 }
 
@@ -32,17 +31,17 @@ static char *chunk_of(struct reader *r, const struct yaml_node *v)
 	s = buf_str(&b);
 	if (*s && !s[strspn(s, set)]) return buf_steal(&b);
 	buf_release(&b);
-	problem_add(r->problems, node_place(v), 0, "'secure' must be sealed text in base64, as senv writes it");
+	wrong(r, node_place(v), "'secure' must be sealed text in base64, as senv writes it");
 	return NULL;
 }
 
-static void sealed(struct reader *r, const char *name, const struct yaml_node *v, struct env_row *row)
+void env_sealed(struct reader *r, const char *name, const struct yaml_node *v, struct env_row *row)
 {
 	size_t n = v->kind == YAML_LIST ? v->len : 1;
-	struct plan_env *env = row_add(row);
+	struct plan_env *env = env_row_add(row);
 
 	if (name) env->secret_name = xstrdup(name);
-	if (!n) problem_add(r->problems, node_place(v), 0, "'secure' is an empty list");
+	if (!n) wrong(r, node_place(v), "'secure' is an empty list");
 	for (size_t i = 0; i < n; i++) {
 		char *chunk = chunk_of(r, v->kind == YAML_LIST ? v->items[i] : v);
 
@@ -56,23 +55,23 @@ static void variable(struct reader *r, const struct yaml_node *key, const struct
 	char *text;
 
 	if (why) {
-		problem_add(r->problems, node_place(key), 0, "'%s' in 'env' %s", key->text, why);
+		wrong(r, node_place(key), "'%s' in 'env' %s", key->text, why);
 		return;
 	}
 	if (v->kind == YAML_MAP && v->len == 1 && !strcmp(v->pairs[0].key->text, "secure")) {
-		sealed(r, key->text, v->pairs[0].value, row);
+		env_sealed(r, key->text, v->pairs[0].value, row);
 		return;
 	}
 	if (v->kind != YAML_TEXT) {
-		problem_add(r->problems, node_place(v), 0, "the value of '%s' must be text or {secure: …}, not %s",
-			    key->text, yaml_kind_name(v->kind));
+		wrong(r, node_place(v), "the value of '%s' must be text or {secure: …}, not %s", key->text,
+		      yaml_kind_name(v->kind));
 		return;
 	}
 	text = env_assignment(key->text, yaml_is_null(v) ? "" : v->text);
 	if (!text)
-		problem_add(r->problems, node_place(v), 0, "the value of '%s' cannot be read by a shell", key->text);
+		wrong(r, node_place(v), "the value of '%s' cannot be read by a shell", key->text);
 	else
-		row_add(row)->text = text;
+		env_row_add(row)->text = text;
 }
 
 static void text_row(struct reader *r, const struct yaml_node *v, struct env_row *row)
@@ -80,9 +79,9 @@ static void text_row(struct reader *r, const struct yaml_node *v, struct env_row
 	const char *why = env_text_bad(v->text);
 
 	if (why)
-		problem_add(r->problems, node_place(v), 0, "'%.80s' in 'env' is no variable: %s", v->text, why);
+		wrong(r, node_place(v), "'%.80s' in 'env' is no variable: %s", v->text, why);
 	else if (v->text[strspn(v->text, " \t\n")])
-		row_add(row)->text = xstrdup(v->text);
+		env_row_add(row)->text = xstrdup(v->text);
 }
 
 static void read_row(struct reader *r, const struct yaml_node *v, struct env_row *row, int nested)
@@ -93,7 +92,7 @@ static void read_row(struct reader *r, const struct yaml_node *v, struct env_row
 		return;
 	}
 	if (v->kind == YAML_LIST && nested) {
-		problem_add(r->problems, node_place(v), 0, "a list in a list in 'env'");
+		wrong(r, node_place(v), "a list in a list in 'env'");
 		return;
 	}
 	for (size_t i = 0; i < v->len && !row_full(r, v, row); i++) {
@@ -102,7 +101,7 @@ static void read_row(struct reader *r, const struct yaml_node *v, struct env_row
 		else if (v->pairs[i].repeated)
 			continue;
 		else if (!strcmp(v->pairs[i].key->text, "secure"))
-			sealed(r, NULL, v->pairs[i].value, row);
+			env_sealed(r, NULL, v->pairs[i].value, row);
 		else
 			variable(r, v->pairs[i].key, v->pairs[i].value, row);
 	}
@@ -111,6 +110,13 @@ static void read_row(struct reader *r, const struct yaml_node *v, struct env_row
 void env_read_row(struct reader *r, const struct yaml_node *v, struct env_row *row)
 {
 	read_row(r, v, row, 0);
+	row->maps = env_maps(row->vars, row->len);
+}
+
+void env_axis_add(struct config *c, struct env_row row)
+{
+	c->env = xrealloc(c->env, (c->nenv + 1) * sizeof(*c->env));
+	c->env[c->nenv++] = row;
 }
 
 static int all_sealed(const struct env_row *row)
@@ -124,14 +130,16 @@ static void axis_row(struct reader *r, const struct yaml_node *v, struct config 
 {
 	struct env_row row = {0};
 
-	read_row(r, v, &row, 0);
-	if (!row.len) return;
+	env_read_row(r, v, &row);
+	if (!row.len) {
+		env_row_release(&row);
+		return;
+	}
 	if (all_sealed(&row))
 		problem_add(
 			r->problems, node_place(v), 1,
 			"a sealed value here makes a job of its own: to have it in all jobs, put it under env.global");
-	c->env = xrealloc(c->env, (c->nenv + 1) * sizeof(*c->env));
-	c->env[c->nenv++] = row;
+	env_axis_add(c, row);
 }
 
 /* Each item of a list is a row of the axis; anything else is the only row. */
@@ -155,47 +163,59 @@ void env_read(struct reader *r, const struct yaml_node *v, struct config *c)
 
 		if (v->pairs[i].repeated) continue;
 		if (!strcmp(key->text, "global")) {
-			read_row(r, value, &c->global, 0);
+			env_read_row(r, value, &c->global);
 		} else if (!strcmp(key->text, "matrix") || !strcmp(key->text, "jobs")) {
 			if (had_axis++)
-				problem_add(r->problems, node_place(key), 0,
-					    "'matrix' and 'jobs' in 'env' are the same key: write one of them");
+				wrong(r, node_place(key),
+				      "'matrix' and 'jobs' in 'env' are the same key: write one of them");
 			axis(r, value, c);
 		} else {
-			problem_add(r->problems, node_place(key), 0,
-				    "'%s' beside 'global' and 'matrix' in 'env': put it under one of them", key->text);
+			wrong(r, node_place(key),
+			      "'%s' beside 'global' and 'matrix' in 'env': put it under one of them", key->text);
 		}
 	}
 }
 
-char *path_fill(const char *path, const char *backend, const char *arch, const char *branch, const char **why_r)
+/* What {name} stands for in a path: 1 and *value_r (NULL: this job does not have it), 0: no such name. */
+static int filling(const struct config *c, const struct cell *cell, const char *branch, const char *name,
+		   const char **value_r)
 {
-	const struct {
-		const char *name, *value;
-	} known[] = {{"{backend}", backend}, {"{arch}", arch}, {"{branch}", branch}};
+	*value_r = NULL;
+	if (!strcmp(name, "branch")) *value_r = branch;
+	if (!strcmp(name, "branch")) return 1;
+	for (size_t i = 0; i < c->axes.len; i++)
+		if (!strcmp(c->axes.items[i].name, name)) {
+			*value_r = cell ? cell->values[i] : "x";
+			return 1;
+		}
+	return 0;
+}
+
+char *path_fill(const char *path, const struct config *c, const struct cell *cell, const char *branch,
+		const char **why_r)
+{
 	struct buf b = BUF_INIT(8192);
 
-	for (const char *p = path; *p;) {
-		size_t i = 0;
+	*why_r = NULL;
+	for (const char *p = path; *p && !*why_r;) {
+		size_t n = *p == '{' ? strcspn(p, "}") : 0;
+		_cleanup_free_ char *name = n ? xstrndup(p + 1, n - 1) : NULL;
+		const char *value;
 
 		if (*p != '{' && *p != '}') {
 			buf_addch(&b, *p++);
 			continue;
 		}
-		while (i < ARRAY_LEN(known) && strncmp(p, known[i].name, strlen(known[i].name)) != 0) i++;
-		if (i == ARRAY_LEN(known) || !known[i].value) {
-			*why_r = i == ARRAY_LEN(known) ? "may only hold {backend}, {arch} and {branch}"
-						       : "uses an axis that this job does not have";
-			buf_release(&b);
-			return NULL;
-		}
-		buf_adds(&b, known[i].value);
-		p += strlen(known[i].name);
+		if (!name || !p[n] || !filling(c, cell, branch, name, &value))
+			*why_r = "may only hold {backend}, {arch}, {branch} and further axes";
+		else if (!value)
+			*why_r = "uses an axis that this job does not have";
+		else
+			buf_adds(&b, value);
+		p += n + 1;
 	}
-	if (b.overflow) {
-		*why_r = "is too long";
-		buf_release(&b);
-		return NULL;
-	}
-	return buf_steal(&b);
+	if (b.overflow) *why_r = "is too long";
+	if (!*why_r) return buf_steal(&b);
+	buf_release(&b);
+	return NULL;
 }

@@ -1,9 +1,9 @@
 /* One job from its cell: what the file says for all, what the included row says instead, and of check and publish
- * the entry whose `when` fits this job and this event. */
+ * the entry whose `when` fits this job and this event; for .travis.yml what its language's jobs do by default. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "runner/plan/reader.h"
+#include "runner/plan/travis.h"
 
 enum { DEFAULT_TIMEOUT_MS = 50 * 60000, DEFAULT_SILENCE_MS = 10 * 60000 };
 
@@ -37,29 +37,19 @@ static int has(const struct vec *list, const char *value)
 	return !list->len || (value && vec_has(list, value));
 }
 
-static int when_cell(const struct when *w, const struct cell *cell)
+static int when_cell(const struct when *w, const struct config *c, const struct cell *cell)
 {
-	return has(&w->backends, cell->backend) && has(&w->archs, cell->arch);
-}
-
-/* A tag's name is no branch, whatever it is called: a tag "main" must not publish as main. */
-static int when_event(const struct when *w, const struct plan_context *cx)
-{
-	const char *event = cx->kind == EVENT_PULL_REQUEST ? "pull_request" : "push";
-
-	if (!has(&w->events, event)) return 0;
-	if (!w->branches.len) return 1;
-	for (size_t i = 0; i < w->branches.len && !cx->tag; i++)
-		if (pattern_matches(&w->branches.items[i], cx->branch)) return 1;
-	return 0;
+	for (size_t i = 0; i < w->axes.len; i++)
+		if (!has(&w->axes.items[i].values, cell_get(c, cell, w->axes.items[i].name))) return 0;
+	return 1;
 }
 
 /* A glob with {backend} and the like filled in; NULL, and a problem, where that cannot be. */
-static char *settle_glob(const char *text, const char *key, const struct yaml_place *at, const struct cell *cell,
-			 const struct plan_context *cx, struct plan_problems *problems)
+static char *settle_glob(const char *text, const char *key, const struct yaml_place *at, const struct config *c,
+			 const struct cell *cell, const struct plan_context *cx, struct plan_problems *problems)
 {
 	const char *why = NULL;
-	_cleanup_free_ char *glob = path_fill(text, cell->backend, cell->arch, cx->branch, &why);
+	_cleanup_free_ char *glob = path_fill(text, c, cell, cx->branch, &why);
 
 	if (glob) why = bad_glob(glob);
 	if (!why) return steal(glob);
@@ -67,53 +57,57 @@ static char *settle_glob(const char *text, const char *key, const struct yaml_pl
 	return NULL;
 }
 
-static const struct check_rule *settle_check(const struct settings *s, const struct cell *cell,
+static const struct check_rule *settle_check(const struct config *c, const struct cell *cell,
 					     const struct plan_context *cx, struct plan_check *to,
 					     struct plan_problems *problems)
 {
+	const struct settings *s = pick(c, cell, SET_CHECK);
+
 	for (size_t i = 0; i < s->nchecks; i++) {
 		const struct plan_check *from = &s->checks[i].check;
 
-		if (!when_cell(&s->checks[i].when, cell) || !when_event(&s->checks[i].when, cx)) continue;
+		if (!when_cell(&s->checks[i].when, c, cell) || !s->checks[i].when.event_fits) continue;
 		*to = *from;
-		to->file = from->file ? settle_glob(from->file, "file", &s->checks[i].at, cell, cx, problems) : NULL;
+		to->file = from->file ? settle_glob(from->file, "file", &s->checks[i].at, c, cell, cx, problems) : NULL;
 		to->command = copy(from->command);
 		to->expect = copy(from->expect);
 		to->http_path = copy(from->http_path);
 		to->http_contains = copy(from->http_contains);
+		to->script = copy(from->script);
 		return &s->checks[i];
 	}
 	return NULL;
 }
 
-static void settle_path(const struct publish_rule *rule, const struct cell *cell, const struct plan_context *cx,
-			struct plan_publish *to, struct plan_problems *problems)
+static void settle_path(const struct publish_rule *rule, const struct config *c, const struct cell *cell,
+			const struct plan_context *cx, struct plan_publish *to, struct plan_problems *problems)
 {
 	const char *path = rule->publish.path ? rule->publish.path : "{backend}", *why = NULL;
 
-	to->path = path_fill(path, cell->backend, cell->arch, cx->branch, &why);
+	to->path = path_fill(path, c, cell, cx->branch, &why);
 	if (to->path) why = bad_path(to->path);
 	if (why) problem_add(problems, rule->at, 0, "'path: %s' in 'publish' %s", to->path ? to->path : path, why);
 }
 
 /* The first entry that fits wholly publishes. Where one fits but for branch or event, its files are known all the
  * same, so that the boot proof of a pull request has something to boot. */
-static void settle_publish(const struct settings *s, const struct cell *cell, const struct plan_context *cx,
+static void settle_publish(const struct config *c, const struct cell *cell, const struct plan_context *cx,
 			   struct plan_publish *to, struct plan_problems *problems)
 {
+	const struct settings *s = pick(c, cell, SET_PUBLISH);
 	const struct publish_rule *found = NULL, *near = NULL;
 
 	for (size_t i = 0; i < s->npublishes && !found; i++) {
 		const struct publish_rule *rule = &s->publishes[i];
 
-		if (!when_cell(&rule->when, cell)) continue;
-		if (cx->kind == EVENT_PUSH && when_event(&rule->when, cx)) found = rule;
+		if (!when_cell(&rule->when, c, cell)) continue;
+		if (cx->kind == EVENT_PUSH && rule->when.event_fits) found = rule;
 		if (!near) near = rule;
 	}
 	if (!found && !near) return;
 	near = found ? found : near;
 	for (size_t i = 0; i < near->publish.files.len; i++) {
-		char *glob = settle_glob(near->publish.files.items[i], "files", &near->at, cell, cx, problems);
+		char *glob = settle_glob(near->publish.files.items[i], "files", &near->at, c, cell, cx, problems);
 
 		if (glob) vec_take(&to->files, glob);
 	}
@@ -122,7 +116,7 @@ static void settle_publish(const struct settings *s, const struct cell *cell, co
 	to->branch = xstrdup(found->publish.branch ? found->publish.branch : "main");
 	to->key = copy(found->publish.key);
 	to->keep = found->publish.keep;
-	settle_path(found, cell, cx, to, problems);
+	settle_path(found, c, cell, cx, to, problems);
 }
 
 /* A deploy key is for the publisher alone, so no job of the file is given any of them. */
@@ -143,35 +137,123 @@ static void settle_times(const struct config *c, const struct cell *cell, struct
 	if (!j->silence_ms) j->silence_ms = DEFAULT_SILENCE_MS;
 }
 
-void settle(const struct config *c, const struct cell *cell, const struct plan_context *cx, struct job_spec *j,
-	    struct plan_problems *problems)
+static void settle_phases(const struct config *c, const struct cell *cell, struct job_spec *j)
 {
-	struct yaml_place at = cell->row ? cell->row->at : (struct yaml_place){1, 1};
-	const struct check_rule *check;
-
-	j->image = copy(pick(c, cell, SET_IMAGE)->image);
-	copy_vec(&j->packages, &pick(c, cell, SET_PACKAGES)->packages);
-	j->backend = copy(cell->backend);
-	j->arch = copy(cell->arch);
-	j->nenv = c->global.len + (cell->env ? cell->env->len : 0);
-	j->env = xcalloc(j->nenv, sizeof(*j->env));
-	copy_env(j->env, &c->global);
-	copy_env(j->env + c->global.len, cell->env);
 	for (unsigned i = 0; i < PHASE_COUNT; i++) {
 		const struct phase *phase = &pick(c, cell, (unsigned)SET_PHASE << i)->phases[i];
 
 		copy_vec(&j->phases[i], &phase->commands);
 		j->phase_skipped[i] = phase->skipped;
 	}
+}
+
+static void settle_axes(const struct config *c, const struct cell *cell, struct job_spec *j)
+{
+	j->backend = copy(cell_get(c, cell, "backend"));
+	j->arch = copy(cell_get(c, cell, "arch"));
+	j->axes = xcalloc(c->axes.len + 1, sizeof(*j->axes));
+	for (size_t i = 0; i < c->axes.len; i++) {
+		const char *name = c->axes.items[i].name;
+
+		if (!cell->values[i] || !strcmp(name, "backend") || !strcmp(name, "arch")) continue;
+		j->axes[j->naxes++] = (struct plan_axis){xstrdup(name), xstrdup(cell->values[i])};
+	}
+}
+
+/* --- .travis.yml --- */
+
+static void axis_put(struct job_spec *j, const char *name, const char *value)
+{
+	for (size_t i = 0; i < j->naxes; i++)
+		if (!strcmp(j->axes[i].name, name)) return;
+	j->axes = xrealloc(j->axes, (j->naxes + 1) * sizeof(*j->axes));
+	j->axes[j->naxes++] = (struct plan_axis){xstrdup(name), xstrdup(value)};
+}
+
+/* What the job has of the keys that the environment tells of, though they make no jobs here. */
+static void travis_axes(const struct config *c, const struct cell *cell, struct job_spec *j)
+{
+	static const char *const names[] = {"language", "os", "dist", "compiler"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (cell_get(c, cell, names[i])) axis_put(j, names[i], cell_get(c, cell, names[i]));
+	for (size_t i = 0; cell->row && i < cell->row->attrs.len; i++) {
+		const struct attr *attr = &cell->row->attrs.items[i];
+
+		for (size_t k = 0; k < travis_keys_len && travis_keys[k].kind == TRAVIS_AXIS; k++)
+			if (!strcmp(travis_keys[k].name, attr->key)) axis_put(j, attr->key, attr->value);
+	}
+}
+
+static void add_words(struct vec *to, const char *words)
+{
+	for (const char *p = words ? words : ""; *p;) {
+		size_t n = strcspn(p, " ");
+		char *word = xstrndup(p, n);
+
+		if (vec_has(to, word))
+			free(word);
+		else
+			vec_take(to, word);
+		p += n + (p[n] == ' ');
+	}
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void default_phase(struct job_spec *j, enum plan_phase p, const char *command)
+{
+	if (command && !j->phases[p].len && !j->phase_skipped[p]) vec_add(&j->phases[p], command);
+}
+
+static void travis_settle(const struct config *c, const struct cell *cell, struct job_spec *j)
+{
+	const char *name = cell_get(c, cell, "language"), *compiler = cell_get(c, cell, "compiler");
+	const struct travis_language *language = travis_language(name ? name : "");
+
+	travis_axes(c, cell, j);
+	if (!j->image) j->image = xstrdup(TRAVIS_IMAGE);
+	j->network = NETWORK_ON;
+	for (size_t i = 0; travis_packages[i]; i++) add_words(&j->packages, travis_packages[i]);
+	add_words(&j->packages, language->packages);
+	if (compiler && !strncmp(compiler, "clang", 5)) add_words(&j->packages, "clang");
+	qsort(j->packages.items, j->packages.len, sizeof(char *), by_text);
+	default_phase(j, PHASE_INSTALL, language->install);
+	default_phase(j, PHASE_SCRIPT, language->script);
+}
+
+void settle(const struct config *c, const struct cell *cell, const struct plan_context *cx, struct job_spec *j,
+	    struct plan_problems *problems)
+{
+	struct yaml_place at = cell->row ? cell->row->at : (struct yaml_place){1, 1};
+	const struct check_rule *check;
+
+	j->dialect = c->dialect;
+	j->image = copy(pick(c, cell, SET_IMAGE)->image);
+	copy_vec(&j->packages, &pick(c, cell, SET_PACKAGES)->packages);
+	settle_axes(c, cell, j);
+	j->stage = copy(cell->stage);
+	j->stage_number = cell->stage_number;
+	j->nenv = c->global.len + (cell->env ? cell->env->len : 0);
+	j->env = xcalloc(j->nenv + 1, sizeof(*j->env));
+	copy_env(j->env, &c->global);
+	copy_env(j->env + c->global.len, cell->env);
+	settle_phases(c, cell, j);
 	withhold_keys(&c->settings, &j->withheld);
 	for (size_t i = 0; i < c->include.len; i++) withhold_keys(&c->include.items[i].own, &j->withheld);
 	copy_vec(&j->artifacts, &pick(c, cell, SET_ARTIFACTS)->artifacts);
+	copy_vec(&j->cache, &pick(c, cell, SET_CACHE)->cache);
+	j->git = pick(c, cell, SET_GIT)->git;
 	j->network = pick(c, cell, SET_NETWORK)->network;
 	j->limits = pick(c, cell, SET_LIMITS)->limits;
 	settle_times(c, cell, j);
-	check = settle_check(pick(c, cell, SET_CHECK), cell, cx, &j->check, problems);
-	settle_publish(pick(c, cell, SET_PUBLISH), cell, cx, &j->publish, problems);
+	check = settle_check(c, cell, cx, &j->check, problems);
+	settle_publish(c, cell, cx, &j->publish, problems);
 	j->allow_failure = cell->allow_failure;
+	if (c->dialect == PLAN_TRAVIS) travis_settle(c, cell, j);
 	if (check && !j->check.file && !j->publish.files.len)
 		problem_add(problems, check->at, 0,
 			    "'check' needs a 'file' here: no 'publish' names one for all its jobs");

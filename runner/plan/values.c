@@ -80,6 +80,34 @@ const char *bad_size(const char *s, int64_t *bytes_r)
 	return NULL;
 }
 
+const char *bad_delay(const char *s, int64_t *ms_r)
+{
+	int64_t n = number(&s, 60000);
+
+	if (n >= 0 && !strcmp(s, "s")) n *= 1000;
+	if (n < 1 || n > 60000 || (strcmp(s, "ms") != 0 && strcmp(s, "s") != 0))
+		return "must be a time from 1ms to 60s, like 50ms";
+	*ms_r = n;
+	return NULL;
+}
+
+const char *bad_loss(const char *s, int *ppm_r)
+{
+	static const char form[] = "must be from 0% to 100%, like 1% or 0.5%";
+	int64_t n = number(&s, 100);
+	int scale = 1000;
+
+	if (n < 0) return form;
+	n *= 10000;
+	if (*s == '.') {
+		for (s++; digit(*s) && scale; s++, scale /= 10) n += (*s - '0') * scale;
+		if (scale == 1000) return form;
+	}
+	if (strcmp(s, "%") != 0 || n > 1000000) return form;
+	*ppm_r = (int)n;
+	return NULL;
+}
+
 const char *bad_count(const char *s, int least, int most, int *n_r)
 {
 	int64_t n = number(&s, most);
@@ -126,6 +154,13 @@ const char *bad_arch(const char *s)
 	return bad_axis_value(s);
 }
 
+const char *bad_axis_name(const char *s)
+{
+	if (*s < 'a' || *s > 'z' || !only(s, LOWER DIGIT "_-"))
+		return "must be small letters, digits, '_' and '-', and begin with a letter";
+	return strlen(s) > 40 ? "must be at most 40 characters long" : NULL;
+}
+
 const char *bad_package(const char *s)
 {
 	size_t n = strspn(s, LOWER DIGIT "+.-");
@@ -161,6 +196,15 @@ const char *bad_glob(const char *s)
 	for (const char *p = s; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == 0x7f) return "must hold no control character";
 	return strlen(s) > 1024 ? "must be at most 1024 characters long" : NULL;
+}
+
+/* A folder below the source tree, or of the user that builds. */
+const char *bad_cache(const char *s)
+{
+	if (!strncmp(s, "~/", 2)) s += 2;
+	if (!strncmp(s, "$HOME/", 6)) s += 6;
+	if (*s == '/') return "must be below the source folder or ~/";
+	return bad_glob(s);
 }
 
 const char *bad_path(const char *s)
