@@ -180,11 +180,11 @@ static int add(const struct options *o, const char *name, const char *url)
 	if (o->show_secret && print_secret(hook, "                ", &e)) return fail(&e);
 	if (allow_paths(&p.home, id, &paths, &e)) return fail(&e);
 	printf("\nOn this box:  runner hook install --repo %s REPOSITORY\n"
-	       "On GitHub:    a webhook to <this runner>/hook/github, content type application/json, with that "
+	       "On GitHub:    a webhook to <this runner>/hook/github/%s, content type application/json, with that "
 	       "secret,\n"
 	       "              for pushes and pull requests\n"
 	       "Secrets are sealed to the public key by `senv encrypt -k`.\n",
-	       name);
+	       name, name);
 	return 0;
 }
 

@@ -9,24 +9,52 @@
 #include "lib/buf.h"
 #include "lib/json.h"
 
-int github_signature_ok(const struct secret *secret, const void *body, size_t len, const char *header)
+static const char scheme[] = "sha256=";
+enum { SCHEME_LEN = sizeof(scheme) - 1, HEX_LEN = 2 * crypto_auth_hmacsha256_BYTES };
+
+int github_signature_shaped(const char *header)
 {
-	static const char scheme[] = "sha256=";
-	const size_t n = sizeof(scheme) - 1;
-	crypto_auth_hmacsha256_state st;
+	return header && !strncmp(header, scheme, SCHEME_LEN) && strlen(header) == SCHEME_LEN + HEX_LEN &&
+	       strspn(header + SCHEME_LEN, "0123456789abcdef") == HEX_LEN;
+}
+
+void github_hmac_start(struct github_hmac *h, const struct secret *secret)
+{
+	h->usable = secret->len > 0;
+	if (h->usable) crypto_auth_hmacsha256_init(&h->state, secret->data, secret->len);
+}
+
+void github_hmac_add(struct github_hmac *h, const void *data, size_t len)
+{
+	if (h->usable) crypto_auth_hmacsha256_update(&h->state, data, len);
+}
+
+int github_hmac_fits(struct github_hmac *h, const char *header)
+{
 	unsigned char mac[crypto_auth_hmacsha256_BYTES];
-	char hex[2 * sizeof(mac) + 1];
+	char hex[HEX_LEN + 1];
 	int same;
 
-	if (!secret->len || !header || strlen(header) != n + sizeof(hex) - 1 || memcmp(header, scheme, n)) return 0;
-	crypto_auth_hmacsha256_init(&st, secret->data, secret->len);
-	crypto_auth_hmacsha256_update(&st, body, len);
-	crypto_auth_hmacsha256_final(&st, mac);
+	if (!h->usable || !github_signature_shaped(header)) return 0;
+	crypto_auth_hmacsha256_final(&h->state, mac);
 	sodium_bin2hex(hex, sizeof(hex), mac, sizeof(mac));
-	same = !sodium_memcmp(hex, header + n, sizeof(hex) - 1);
-	sodium_memzero(&st, sizeof(st));
+	same = !sodium_memcmp(hex, header + SCHEME_LEN, HEX_LEN);
+	h->usable = 0;
 	sodium_memzero(mac, sizeof(mac));
 	sodium_memzero(hex, sizeof(hex));
+	return same;
+}
+
+int github_signature_ok(const struct secret *secret, const void *body, size_t len, const char *header)
+{
+	struct github_hmac h;
+	int same;
+
+	if (!github_signature_shaped(header)) return 0;
+	github_hmac_start(&h, secret);
+	github_hmac_add(&h, body, len);
+	same = github_hmac_fits(&h, header);
+	sodium_memzero(&h, sizeof(h));
 	return same;
 }
 

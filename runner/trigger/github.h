@@ -1,6 +1,7 @@
 #ifndef RUNNER_TRIGGER_GITHUB_H
 #define RUNNER_TRIGGER_GITHUB_H
 
+#include <sodium.h>
 #include <stddef.h>
 
 #include "lib/err.h"
@@ -8,6 +9,18 @@
 #include "runner/trigger/event.h"
 
 /* GitHub's webhooks. src: docs.github.com, "Validating webhook deliveries", "Webhook events and payloads" */
+
+/* 1: "sha256=" and 64 lower-case hex digits; what is not so fits nothing. NULL: 0. */
+int github_signature_shaped(const char *header);
+
+/* The HMAC of a body that comes in parts. It holds what was made of the secret: keep it where secrets are kept. */
+struct github_hmac {
+	crypto_auth_hmacsha256_state state;
+	int usable; /* 0: there was no secret */
+};
+void github_hmac_start(struct github_hmac *h, const struct secret *secret);
+void github_hmac_add(struct github_hmac *h, const void *data, size_t len);
+int github_hmac_fits(struct github_hmac *h, const char *header); /* the end of it; compared in constant time */
 
 /* github_signature_ok - 1: header is "sha256=" and the HMAC-SHA256 of the raw body under this secret, in 64 lower-case
  * hex digits. Compared in constant time. A NULL header, an empty secret or any other form: 0. */

@@ -14,6 +14,7 @@
 struct api {
 	struct http *http;
 	struct store *store;
+	struct github_hooks *hooks;
 	char *repos_dir;
 	void (*stored)(void *arg);
 	void *stored_arg;
@@ -25,19 +26,42 @@ static void unavailable(struct http_answer *a, const char *what, const struct er
 	http_answer_error(a, 503, ERR_SYS, "the store cannot be used now; try again later");
 }
 
+static int begin_github(const struct http_request *r, struct http_answer *a, void *arg, void **state_r)
+{
+	struct api *api = arg;
+	_cleanup_free_ char *repo = r->param[0] ? xasprintf("%s/%s", r->param[0], r->param[1]) : NULL;
+	struct github_take *t = NULL;
+	struct err e;
+	int got = github_take_begin(api->hooks, repo, http_header(r, "X-Hub-Signature-256"), a, &t, &e);
+
+	if (got < 0) fprintf(stderr, "webhook: %s\n", e.text);
+	*state_r = t;
+	return got != 0;
+}
+
+static int part_of_github(void *state, const void *data, size_t len)
+{
+	return github_take_part(state, data, len);
+}
+
+static void end_github(void *state)
+{
+	struct github_take *t = state;
+
+	github_take_free(&t);
+}
+
 static void post_github(const struct http_request *r, struct http_answer *a, void *arg)
 {
 	struct api *api = arg;
 	struct github_delivery d = {.event = http_header(r, "X-GitHub-Event"),
 				    .delivery = http_header(r, "X-GitHub-Delivery"),
-				    .signature = http_header(r, "X-Hub-Signature-256"),
 				    .body = r->body,
 				    .len = r->body_len};
 	int stored = 0;
 	struct err e;
 
-	if (github_hook(api->store, api->repos_dir, &d, clock_unix_ms(), a, &stored, &e))
-		fprintf(stderr, "webhook: %s\n", e.text);
+	if (github_hook(r->state, &d, clock_unix_ms(), a, &stored, &e)) fprintf(stderr, "webhook: %s\n", e.text);
 	if (stored) api->stored(api->stored_arg);
 }
 
@@ -109,11 +133,14 @@ static void get_key(const struct http_request *r, struct http_answer *a, void *a
 	buf_addf(&a->body, "%s\n", text);
 }
 
+static const struct http_upload github_upload = {begin_github, part_of_github, end_github};
+
 static const struct http_route routes[] = {
-	{"POST", "/hook/github", post_github},
-	{"GET", "/healthz", get_health},
-	{"GET", "/api/v1/builds/:id", get_build},
-	{"GET", "/api/v1/repos/:owner/:name/key", get_key},
+	{"POST", "/hook/github", post_github, &github_upload},
+	{"POST", "/hook/github/:owner/:name", post_github, &github_upload},
+	{"GET", "/healthz", get_health, NULL},
+	{"GET", "/api/v1/builds/:id", get_build, NULL},
+	{"GET", "/api/v1/repos/:owner/:name/key", get_key, NULL},
 };
 
 int api_open(struct loop *loop, const char *repos_dir, struct store *store, const char *host, int port,
@@ -123,6 +150,7 @@ int api_open(struct loop *loop, const char *repos_dir, struct store *store, cons
 
 	a->store = store;
 	a->repos_dir = xstrdup(repos_dir);
+	a->hooks = github_hooks_new(store, repos_dir);
 	a->stored = stored;
 	a->stored_arg = arg;
 	if (http_start(loop, host, port, routes, ARRAY_LEN(routes), a, &a->http, e)) {
@@ -144,6 +172,7 @@ void api_close(struct api **ap)
 
 	if (!a) return;
 	http_stop(&a->http);
+	github_hooks_free(&a->hooks);
 	free(a->repos_dir);
 	free(a);
 	*ap = NULL;

@@ -5,7 +5,8 @@
 #include "runner/store/store.h"
 
 /* The daemon's HTTP interface:
- *   POST /hook/github                           a webhook delivery (github_hook.h)
+ *   POST /hook/github/:owner/:name              a webhook delivery of this repository (github_hook.h)
+ *   POST /hook/github                           the same of any
  *   GET  /healthz                               200 {"ok": true} while the store can be read
  *   GET  /api/v1/builds/:id                     a build with its jobs
  *   GET  /api/v1/repos/:owner/:name/key         the public key that senv seals to, as text

@@ -1,7 +1,7 @@
 /* The HTTP server. libmicrohttpd brings its own epoll descriptor, which our loop watches; all of it runs in the
  * loop's thread. A request goes through
  *
- *   begin (headers are there): no route → 404, 405; too large → 413; no room → 503
+ *   begin (headers are there): no route → 404, 405; too large → 413; no room → 503; what the route's upload says
  *   take_body (any number of times)
  *   answer (body is whole): the handler
  */
@@ -42,7 +42,8 @@ struct exchange {
 	struct buf body;
 	size_t skipped; /* bytes of a body that is too large */
 	int64_t begun_mono_ms;
-	int refused; /* status to answer with once the peer is done sending */
+	int is_upload; /* its begin was called, and end is to be */
+	int refused;   /* status to answer with once the peer is done sending */
 };
 
 const char *http_header(const struct http_request *r, const char *name)
@@ -188,6 +189,7 @@ static const struct http_route *find_route(struct http *h, struct exchange *x, s
 
 static void exchange_free(struct exchange *x)
 {
+	if (x->is_upload) x->route->upload->end(x->request.state);
 	x->http->bodies -= x->body.len;
 	buf_release(&x->body);
 	free(x->path_copy);
@@ -209,6 +211,17 @@ static int64_t announced(const struct exchange *x)
 	return text ? strtoll(text, NULL, 10) : -1;
 }
 
+static enum MHD_Result begin_upload(struct exchange *x, struct MHD_Connection *c)
+{
+	struct http_answer a;
+
+	answer_init(&a);
+	if (x->route->upload->begin(&x->request, &a, x->http->arg, &x->request.state)) return send_answer(c, &a);
+	x->is_upload = 1;
+	http_answer_release(&a);
+	return MHD_YES;
+}
+
 static enum MHD_Result begin(struct http *h, struct MHD_Connection *c, const char *url, const char *method,
 			     void **exchange)
 {
@@ -228,7 +241,7 @@ static enum MHD_Result begin(struct http *h, struct MHD_Connection *c, const cha
 	if (length > HTTP_MAX_BODY) return refuse(c, 413, ERR_INPUT, "the body is larger than 25 MB", NULL);
 	if (length > 0 && h->bodies + (size_t)length > HTTP_MAX_BODIES)
 		return refuse(c, 503, ERR_BUSY, "too many large requests at once", NULL);
-	return MHD_YES;
+	return x->route->upload ? begin_upload(x, c) : MHD_YES;
 }
 
 /* A body that turns out too large (no length was announced) is read on for a while, since an answer can only be sent
@@ -241,6 +254,7 @@ static enum MHD_Result take_body(struct exchange *x, const char *data, size_t *l
 	if (clock_mono_ms() - x->begun_mono_ms > HTTP_BODY_MS) return MHD_NO;
 	if (!x->refused && x->http->bodies + n > HTTP_MAX_BODIES) x->refused = 503;
 	if (!x->refused && x->body.len + n > HTTP_MAX_BODY) x->refused = 413;
+	if (!x->refused && x->is_upload && x->route->upload->part(x->request.state, data, n)) x->refused = 503;
 	if (x->refused) {
 		x->skipped += n;
 		return x->skipped > HTTP_MAX_BODY ? MHD_NO : MHD_YES;

@@ -32,6 +32,7 @@ struct http_request {
 	const void *body;                   /* never NULL */
 	size_t body_len;
 	void *connection; /* for the getters */
+	void *state;      /* what http_upload's begin made */
 };
 /* Borrowed, NULL where there is none. A header that is there more than once: the first. */
 const char *http_header(const struct http_request *r, const char *name);
@@ -52,12 +53,21 @@ void http_answer_release(struct http_answer *a);
 
 typedef void http_handler(const struct http_request *r, struct http_answer *a, void *arg);
 
+/* For a route that has to see a body while it comes: what is done with a part is spread over the loop's turns. */
+struct http_upload {
+	/* The headers are there. 0: go on, *state_r is this request's; 1: refused with *a, and the body is not read */
+	int (*begin)(const struct http_request *r, struct http_answer *a, void *arg, void **state_r);
+	int (*part)(void *state, const void *data, size_t len); /* 1: no room for such a body now, 503 */
+	void (*end)(void *state);                               /* in any case, after the handler */
+};
+
 /* pattern: "/builds/:id/log", or "/files/" and a final '*' for any rest. The first that matches is taken. GET routes
  * answer HEAD too. */
 struct http_route {
 	const char *method;
 	const char *pattern;
 	http_handler *fn;
+	const struct http_upload *upload; /* NULL: fn alone, with the whole body */
 };
 
 /* http_start - listen on host:port and serve from the loop. Paths that no route has get 404, other methods 405.

@@ -57,22 +57,58 @@ static void no_answer(const struct http_request *r, struct http_answer *a, void 
 	(void)r, (void)a, (void)arg;
 }
 
+static struct github_hooks *hooks; /* the server's */
+
+static int hook_begin(const struct http_request *r, struct http_answer *a, void *arg, void **state_r)
+{
+	struct github_take *take = NULL;
+	struct err e;
+	char repo[200];
+	int got;
+
+	(void)arg;
+	if (r->param[0]) snprintf(repo, sizeof(repo), "%s/%s", r->param[0], r->param[1]);
+	got = github_take_begin(hooks, r->param[0] ? repo : NULL, http_header(r, "X-Hub-Signature-256"), a, &take, &e);
+	*state_r = take;
+	return got != 0;
+}
+
+static int hook_part(void *state, const void *data, size_t len)
+{
+	return github_take_part(state, data, len);
+}
+
+static void hook_end(void *state)
+{
+	struct github_take *take = state;
+
+	github_take_free(&take);
+}
+
 static void hook(const struct http_request *r, struct http_answer *a, void *arg)
 {
 	struct github_delivery d = {.event = http_header(r, "X-GitHub-Event"),
 				    .delivery = http_header(r, "X-GitHub-Delivery"),
-				    .signature = http_header(r, "X-Hub-Signature-256"),
 				    .body = r->body,
 				    .len = r->body_len};
 	struct err e;
 	int stored;
 
-	(void)!github_hook(arg, t.dir, &d, 1000, a, &stored, &e);
+	(void)arg;
+	(void)!github_hook(r->state, &d, 1000, a, &stored, &e);
 }
 
+static const struct http_upload upload = {hook_begin, hook_part, hook_end};
+
 static const struct http_route routes[] = {
-	{"GET", "/echo", echo}, {"POST", "/echo", echo},      {"GET", "/one/:id/end", echo},  {"GET", "/rest/*", echo},
-	{"PUT", "/raw", raw},   {"GET", "/empty", no_answer}, {"POST", "/hook/github", hook},
+	{"GET", "/echo", echo, NULL},
+	{"POST", "/echo", echo, NULL},
+	{"GET", "/one/:id/end", echo, NULL},
+	{"GET", "/rest/*", echo, NULL},
+	{"PUT", "/raw", raw, NULL},
+	{"GET", "/empty", no_answer, NULL},
+	{"POST", "/hook/github", hook, &upload},
+	{"POST", "/hook/github/:owner/:name", hook, &upload},
 };
 
 static void stop(int sig, void *arg)
@@ -94,11 +130,13 @@ static void serve(int report)
 		fprintf(stderr, "%s\n", e.text);
 		exit(1);
 	}
+	hooks = github_hooks_new(s, t.dir);
 	port = http_port(h);
 	if (write(report, &port, sizeof(port)) != sizeof(port)) exit(1);
 	close(report);
 	if (loop_run(l, &e)) exit(1);
 	http_stop(&h);
+	github_hooks_free(&hooks);
 	store_close(&s);
 	loop_free(&l);
 	free(t.dir);
@@ -490,13 +528,14 @@ static void sign(const char *secret, const char *body, size_t len, char hex_r[65
 }
 
 /* secret NULL: no signature at all; event, delivery NULL: no such header */
-static void deliver(const char *secret, const char *event, const char *delivery, const char *body, int status,
-		    const char *part)
+static void deliver_to(const char *path, const char *secret, const char *event, const char *delivery, const char *body,
+		       int status, const char *part)
 {
 	struct buf request = BUF_INIT(64 << 20);
 	char hex[65];
 
-	buf_addf(&request, HEAD("POST /hook/github") "Content-Length: %zu\r\n", strlen(body));
+	buf_addf(&request, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %zu\r\n", path,
+		 strlen(body));
 	if (secret) {
 		sign(secret, body, strlen(body), hex);
 		buf_addf(&request, "X-Hub-Signature-256: sha256=%s\r\n", hex);
@@ -507,6 +546,8 @@ static void deliver(const char *secret, const char *event, const char *delivery,
 	expect(buf_str(&request), status, part);
 	buf_release(&request);
 }
+
+#define deliver(...) deliver_to("/hook/github", __VA_ARGS__)
 
 static size_t events_stored(void)
 {
@@ -554,6 +595,104 @@ static void test_deliveries(void **state)
 	deliver("another", "push", "d1", PUSH("me/two"), 202, "\"duplicate\":false");
 	deliver("one secret", "ping", "d2", PUSH("me/site"), 200, "\"duplicate\":false");
 	assert_int_equal(events_stored(), 3);
+}
+
+static void test_deliveries_to_a_repositorys_own_address(void **state)
+{
+	static const char site[] = "/hook/github/me/site";
+	size_t before = events_stored();
+
+	(void)state;
+	deliver_to(site, "wrong", "push", "e1", PUSH("me/site"), 401, denied);
+	deliver_to(site, "another", "push", "e1", PUSH("me/two"), 401, denied);
+	deliver_to(site, "one secret", "push", "e1", PUSH("me/two"), 401, denied);
+	deliver_to("/hook/github/no/one", "one secret", "push", "e1", PUSH("no/one"), 401, denied);
+	deliver_to("/hook/github/me", "one secret", "push", "e1", PUSH("me/site"), 404, "no such path");
+	assert_int_equal(events_stored(), before);
+	deliver_to(site, "one secret", "push", "e1", PUSH("me/site"), 202, "\"duplicate\":false");
+	deliver("one secret", "push", "e1", PUSH("me/site"), 202, "\"duplicate\":true");
+	assert_int_equal(events_stored(), before + 1);
+}
+
+static void test_a_secret_that_changes_is_read_again(void **state)
+{
+	_cleanup_free_ char *path = xasprintf("%s/1/hook-secret", t.dir);
+	struct err e;
+
+	(void)state;
+	deliver("one secret", "ping", "f1", PUSH("me/site"), 200, "\"duplicate\":false");
+	assert_int_equal(fs_write_file(path, "two secret", 10, 0600, &e), 0);
+	deliver("one secret", "ping", "f2", PUSH("me/site"), 401, denied);
+	deliver("two secret", "ping", "f2", PUSH("me/site"), 200, "\"duplicate\":false");
+	assert_int_equal(unlink(path), 0);
+	deliver("two secret", "ping", "f3", PUSH("me/site"), 401, denied);
+	assert_int_equal(fs_write_file(path, "one secret\n", 11, 0600, &e), 0);
+	deliver("one secret", "ping", "f3", PUSH("me/site"), 200, "\"duplicate\":false");
+}
+
+/* Not a byte of the body is sent: the answer comes all the same. */
+static void test_a_delivery_without_a_signature_is_refused_unread(void **state)
+{
+	(void)state;
+	expect(HEAD("POST /hook/github") "Content-Length: 24000000\r\n\r\n", 401, "missing or wrong");
+	expect(HEAD("POST /hook/github") "Content-Length: 24000000\r\nX-Hub-Signature-256: sha256=0\r\n\r\n", 401,
+	       "missing or wrong");
+	expect(HEAD("POST /hook/github/me/site") "Content-Length: 24000000\r\n\r\n", 401, "missing or wrong");
+}
+
+#define SIGNATURE "sha256=0000000000000000000000000000000000000000000000000000000000000000"
+
+/* One that is large and slow keeps only other large ones away, and those not from a repository's own address. */
+static void test_one_large_unknown_body_at_a_time(void **state)
+{
+	static const char head[] = "X-Hub-Signature-256: " SIGNATURE "\r\nContent-Length: 3000000\r\n\r\n";
+	struct buf slow = BUF_INIT(8 << 20), whole = BUF_INIT(8 << 20), own = BUF_INIT(8 << 20);
+	struct reply r;
+	int64_t end = clock_mono_ms() + 20000;
+	int fd = dial();
+
+	(void)state;
+	buf_adds(&slow, "POST /hook/github HTTP/1.1\r\nHost: x\r\n");
+	buf_adds(&whole, HEAD("POST /hook/github"));
+	buf_adds(&own, HEAD("POST /hook/github/me/site"));
+	for (int i = 0; i < 3; i++) {
+		struct buf *b = i == 0 ? &slow : i == 1 ? &whole : &own;
+		size_t n = i == 0 ? 2000000 : 3000000;
+
+		buf_adds(b, head);
+		memset(buf_reserve(b, n), 'x', n);
+		b->len += n;
+		b->data[b->len] = '\0';
+	}
+	for (size_t at = 0; at < slow.len;) {
+		ssize_t n = send(fd, slow.data + at, slow.len - at, MSG_NOSIGNAL);
+
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	do { /* the slow one's bytes may still be on their way */
+		ask(whole.data, whole.len, &r);
+		if (r.status == 503) break;
+		assert_int_equal(r.status, 401);
+		reply_release(&r);
+	} while (clock_mono_ms() < end);
+	assert_int_equal(r.status, 503);
+	reply_release(&r);
+	ask(own.data, own.len, &r);
+	assert_int_equal(r.status, 401);
+	reply_release(&r);
+	deliver("one secret", "ping", "g1", PUSH("me/site"), 200, "\"duplicate\":false");
+	close(fd);
+	do {
+		ask(whole.data, whole.len, &r);
+		if (r.status == 401) break;
+		reply_release(&r);
+	} while (clock_mono_ms() < end);
+	assert_int_equal(r.status, 401);
+	reply_release(&r);
+	buf_release(&slow);
+	buf_release(&whole);
+	buf_release(&own);
 }
 
 static void test_large_delivery_is_refused_before_its_signature(void **state)
@@ -614,6 +753,10 @@ int main(void)
 		cmocka_unit_test(test_garbage_does_not_end_the_server),
 		cmocka_unit_test(test_addresses_that_cannot_be_served),
 		cmocka_unit_test(test_deliveries),
+		cmocka_unit_test(test_deliveries_to_a_repositorys_own_address),
+		cmocka_unit_test(test_a_secret_that_changes_is_read_again),
+		cmocka_unit_test(test_a_delivery_without_a_signature_is_refused_unread),
+		cmocka_unit_test(test_one_large_unknown_body_at_a_time),
 		cmocka_unit_test(test_large_delivery_is_refused_before_its_signature),
 	};
 
