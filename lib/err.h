@@ -1,6 +1,8 @@
 #ifndef LIB_ERR_H
 #define LIB_ERR_H
 
+#include <stdarg.h>
+
 /* Errors are small values on the caller's stack. A function that can fail takes a `struct err *e` last,
  * returns 0 or -1, and sets *e only when it fails. Code branches on the kind, never on the text. */
 
@@ -44,6 +46,7 @@ void *xcalloc(unsigned long n, unsigned long size) __attribute__((malloc));
 void *xrealloc(void *p, unsigned long size);
 char *xstrdup(const char *s) __attribute__((malloc));
 char *xstrndup(const char *s, unsigned long n) __attribute__((malloc));
+char *xvasprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0)));
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Frees *p and leaves NULL; for `_cleanup_free_ char *s = NULL;`. */

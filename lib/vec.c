@@ -33,14 +33,10 @@ void vec_add(struct vec *v, const char *s)
 void vec_addf(struct vec *v, const char *fmt, ...)
 {
 	va_list ap;
-	char *s;
-	int n;
 
 	va_start(ap, fmt);
-	n = vasprintf(&s, fmt, ap);
+	vec_take(v, xvasprintf(fmt, ap));
 	va_end(ap);
-	if (n < 0) die("out of memory (formatting)");
-	vec_take(v, s);
 }
 
 void vec_add_all(struct vec *v, const char *const *strings)

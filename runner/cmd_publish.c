@@ -20,6 +20,7 @@
 
 #include "lib/fs.h"
 #include "lib/json.h"
+#include "lib/num.h"
 #include "lib/secret.h"
 #include "runner/cmd.h"
 #include "runner/deploypath.h"
@@ -175,12 +176,7 @@ static char **option_place(struct publish_request *r, int c)
 
 static int number_of(const char *text, const char *option, int *n_r, struct err *e)
 {
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (end == text || *end || n < 0 || n > INT_MAX)
-		return err_set(e, ERR_INPUT, "%s '%s': not a number", option, text);
-	*n_r = (int)n;
+	if (num_parse_int(text, 0, INT_MAX, n_r)) return err_set(e, ERR_INPUT, "%s '%s': not a number", option, text);
 	return 0;
 }
 

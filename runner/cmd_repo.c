@@ -15,6 +15,7 @@
 #include "runner/cmd.h"
 #include "runner/deploypath.h"
 #include "runner/place.h"
+#include "runner/web/github_hook.h"
 #include "senv/keys.h"
 
 enum { HOOK_SECRET_BYTES = 32 };
@@ -74,23 +75,19 @@ static int make_hook_secret(const char *path, struct err *e)
 
 static int print_key(const struct home *h, int64_t id, const char *before, struct err *e)
 {
-	_cleanup_secret_ struct secret key = SECRET_INIT;
 	_cleanup_free_ char *path = home_repo(h, id, "key"), *text = NULL;
-	unsigned char pub[SEAL_KEY_BYTES];
 
-	if (key_read(path, &key, e)) return -1;
-	key_public(&key, pub);
-	text = key_public_text(pub);
+	if (key_read_public(path, &text, e)) return -1;
 	printf("%s%s\n", before, text);
 	return 0;
 }
 
-static int print_secret(const char *path, const char *before, struct err *e)
+static int print_secret(const struct home *h, int64_t id, const char *before, struct err *e)
 {
 	_cleanup_secret_ struct secret text = SECRET_INIT;
+	_cleanup_free_ char *repos = home_file(h, "repos");
 
-	if (secret_read_file(path, 4096, &text, e)) return -1;
-	while (text.len && strchr(" \t\r\n", text.data[text.len - 1])) text.len--;
+	if (github_hook_secret(repos, id, &text, e)) return -1;
 	printf("%s", before);
 	fwrite(text.data, 1, text.len, stdout);
 	printf("\n");
@@ -177,7 +174,7 @@ static int add(const struct options *o, const char *name, const char *url)
 	printf("repository      %s\nurl             %s\n", name, url);
 	if (print_key(&p.home, id, "public key      ", &e)) return fail(&e);
 	printf("webhook secret  %s\n", hook);
-	if (o->show_secret && print_secret(hook, "                ", &e)) return fail(&e);
+	if (o->show_secret && print_secret(&p.home, id, "                ", &e)) return fail(&e);
 	if (allow_paths(&p.home, id, &paths, &e)) return fail(&e);
 	printf("\nOn this box:  runner hook install --repo %s REPOSITORY\n"
 	       "On GitHub:    a webhook to <this runner>/hook/github/%s, content type application/json, with that "

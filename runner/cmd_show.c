@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "lib/fs.h"
+#include "lib/num.h"
 #include "runner/cmd.h"
 #include "runner/place.h"
 #include "runner/report/report.h"
@@ -30,15 +31,7 @@ static void show_release(struct show *s)
 }
 #define _cleanup_show_ __attribute__((cleanup(show_release)))
 
-static int parse_count(const char *text, int *n_r)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (end == text || *end || n < 1 || n > 1000000000) return -1;
-	*n_r = (int)n;
-	return 0;
-}
+enum { MOST = 1000000000 };
 
 static int show_options(struct show *s, int argc, char **argv)
 {
@@ -57,9 +50,9 @@ static int show_options(struct show *s, int argc, char **argv)
 		case 's': s->state = optarg; break;
 		case 'r': s->repo = optarg; break;
 		case 'c': s->commit = optarg; break;
-		case 'b': bad |= parse_count(optarg, &s->build); break;
-		case 't': bad |= parse_count(optarg, &s->timeout_s); break;
-		case 'm': s->from_ms = strtoll(optarg, NULL, 10); break;
+		case 'b': bad |= num_parse_int(optarg, 1, MOST, &s->build); break;
+		case 't': bad |= num_parse_int(optarg, 1, MOST, &s->timeout_s); break;
+		case 'm': bad |= num_parse(optarg, 0, INT64_MAX, &s->from_ms); break;
 		case 'f': s->follow = 1; break;
 		case 'j': s->json = 1; break;
 		default: bad = -1;

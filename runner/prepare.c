@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "lib/fs.h"
+#include "lib/num.h"
 #include "runner/cmd.h"
 #include "runner/place.h"
 #include "runner/plan/plan.h"
@@ -264,11 +265,11 @@ int cmd_prepare(int argc, char **argv)
 {
 	_cleanup_place_ struct place p = PLACE_INIT;
 	__attribute__((cleanup(event_row_release))) struct event_row row = {0};
-	int64_t id = argc == 3 ? strtoll(argv[2], NULL, 10) : 0;
 	struct err e, why;
+	int64_t id;
 	int got;
 
-	if (id <= 0) return cmd_usage(argv[0]);
+	if (argc != 3 || num_parse(argv[2], 1, INT64_MAX, &id)) return cmd_usage(argv[0]);
 	if (place_open(argv[1], &p, &e) || store_event_get(p.store, id, &row, &e)) return cmd_fail(argv[0], e.text);
 	if (row.state != EVENT_NEW) return 0;
 	got = begin(p.store, &row, &e);

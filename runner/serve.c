@@ -25,6 +25,7 @@
 #include "lib/child.h"
 #include "lib/fs.h"
 #include "lib/loop.h"
+#include "lib/num.h"
 #include "runner/cmd.h"
 #include "runner/gc.h"
 #include "runner/home.h"
@@ -544,23 +545,11 @@ static void release(struct serve *s)
 static int parse_listen(const char *text, char **host_r, int *port_r, struct err *e)
 {
 	const char *colon = strrchr(text, ':');
-	char *end;
-	long port = colon ? strtol(colon + 1, &end, 10) : -1;
 
-	if (!colon || colon == text || end == colon + 1 || *end || port < 0 || port > 65535)
+	if (!colon || colon == text || num_parse_int(colon + 1, 0, 65535, port_r))
 		return err_set(e, ERR_INPUT, "'%s' is not HOST:PORT", text);
 	*host_r = xstrndup(text, (size_t)(colon - text));
-	*port_r = (int)port;
 	return 0;
-}
-
-/* -1: not a number of seconds up to a year. */
-static int parse_seconds(const char *text)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	return end == text || *end || n < 0 || n > 366L * 24 * 3600 ? -1 : (int)n;
 }
 
 int cmd_serve(int argc, char **argv)
@@ -580,15 +569,15 @@ int cmd_serve(int argc, char **argv)
 	const char *state = NULL, *listen_on = "127.0.0.1:8700";
 	_cleanup_free_ char *host = NULL;
 	struct err e;
-	int c, port = 0;
+	int c, port = 0, bad = 0;
 
 	s.most_jobs = (int)sysconf(_SC_NPROCESSORS_ONLN);
 	for (size_t i = 0; i < MOST_PREPARING; i++) s.preparing[i].pidfd = -1;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) switch (c) {
 		case 's': state = optarg; break;
 		case 'l': listen_on = optarg; break;
-		case 'j': s.most_jobs = (int)strtol(optarg, NULL, 10); break;
-		case 'r': s.reconcile_s = parse_seconds(optarg); break;
+		case 'j': bad |= num_parse_int(optarg, 1, 1000, &s.most_jobs); break;
+		case 'r': bad |= num_parse_int(optarg, 0, 366 * 24 * 3600, &s.reconcile_s); break;
 		case GC_OPT_KEEP_JOBS:
 		case GC_OPT_DISK_BUDGET:
 		case GC_OPT_MIN_FREE:
@@ -596,7 +585,7 @@ int cmd_serve(int argc, char **argv)
 			break;
 		default: return cmd_usage(argv[0]);
 		}
-	if (optind != argc || s.most_jobs < 1 || s.most_jobs > 1000 || s.reconcile_s < 0) return cmd_usage(argv[0]);
+	if (optind != argc || bad) return cmd_usage(argv[0]);
 	if (parse_listen(listen_on, &host, &port, &e) || home_open(state, &s.home, &e) || start(&s, host, port, &e) ||
 	    loop_run(s.loop, &e))
 		return cmd_fail(argv[0], e.text);

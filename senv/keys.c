@@ -173,6 +173,17 @@ char *key_fingerprint(const unsigned char pub[SEAL_KEY_BYTES])
 	return xasprintf("SHA256:%s", text);
 }
 
+int key_read_public(const char *path, char **text_r, struct err *e)
+{
+	_cleanup_secret_ struct secret key = SECRET_INIT;
+	unsigned char pub[SEAL_KEY_BYTES];
+
+	if (key_read(path, &key, e)) return -1;
+	key_public(&key, pub);
+	*text_r = key_public_text(pub);
+	return 0;
+}
+
 int key_public_parse(const char *text, unsigned char pub_r[SEAL_KEY_BYTES], struct err *e)
 {
 	unsigned char pub[SEAL_KEY_BYTES];

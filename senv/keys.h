@@ -16,6 +16,8 @@ int key_write(const char *path, const struct secret *key, struct err *e) MUST_US
 int key_read(const char *path, struct secret *key_r, struct err *e) MUST_USE;
 int key_parse(const char *text, size_t len, struct secret *key_r, struct err *e) MUST_USE;
 void key_public(const struct secret *key, unsigned char pub_r[SEAL_KEY_BYTES]);
+/* The public half of a key file, as text; caller frees. err as key_read() */
+int key_read_public(const char *path, char **text_r, struct err *e) MUST_USE;
 char *key_public_text(const unsigned char pub[SEAL_KEY_BYTES]); /* caller frees */
 /* "SHA256:" and the base64 of the hash of the 32 bytes, as ssh-keygen writes such; caller frees. */
 char *key_fingerprint(const unsigned char pub[SEAL_KEY_BYTES]);

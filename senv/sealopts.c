@@ -2,29 +2,20 @@
  * share. */
 #include "senv/sealopts.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/num.h"
 #include "senv/cli.h"
 #include "senv/forms.h"
-
-static int parse_count(const char *s, long *n_r)
-{
-	char *end;
-
-	errno = 0;
-	*n_r = strtol(s, &end, 10);
-	return errno || end == s || *end || *n_r < 1 ? -1 : 0;
-}
 
 int seal_opts_take(struct seal_opts *o, int c, char **argv)
 {
 	switch (c) {
 	case 'k': o->key = cli_value(argv); return 0;
 	case 'p': o->prefix = cli_value(argv); return 0;
-	case 'c': return parse_count(cli_value(argv), &o->payload);
+	case 'c': return num_parse(cli_value(argv), 1, INT64_MAX, &o->payload);
 	case 'f': o->ci = optarg; return 0;
 	case 's': o->scope = optarg; return 0;
 	case 'a': o->add = optarg; return 0;

@@ -14,7 +14,7 @@ struct seal_opts {
 	const char *ci;     /* --for */
 	const char *scope;  /* --scope */
 	const char *add;    /* --add */
-	long payload;       /* -c; 0: not given */
+	int64_t payload;    /* -c; 0: not given */
 	unsigned char pub[SEAL_KEY_BYTES];
 	int have_pub; /* key was looked up: it may stand behind a URL, and is asked for once */
 };

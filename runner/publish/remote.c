@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/num.h"
+
 void remote_release(struct remote *r)
 {
 	free_p(&r->url);
@@ -47,19 +49,18 @@ static int take_host(const char *text, const char *at, const char *end, struct r
 static int parse_ssh(const char *text, struct remote *r, struct err *e)
 {
 	const char *at = text + strlen("ssh://"), *slash = strchr(at, '/'), *end = slash, *colon;
-	long port = 22;
-	char *stop;
+	_cleanup_free_ char *digits = NULL;
+	int port = 22;
 
 	if (!slash || !slash[1]) return bad(e, text, "no path");
 	for (colon = slash; colon > at && *colon != ':' && *colon != ']';) colon--;
 	if (colon > at && *colon == ':') {
 		end = colon;
-		port = strtol(colon + 1, &stop, 10);
-		if (!isdigit((unsigned char)colon[1]) || stop != slash || port < 1 || port > 65535)
-			return bad(e, text, "strange port");
+		digits = xstrndup(colon + 1, (size_t)(slash - colon) - 1);
+		if (num_parse_int(digits, 1, 65535, &port)) return bad(e, text, "strange port");
 	}
 	r->kind = REMOTE_SSH;
-	r->port = (int)port;
+	r->port = port;
 	r->url = xstrdup(text);
 	return take_host(text, at, end, r, e);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/fs.h"
+#include "lib/num.h"
 #include "runner/report/report.h"
 #include "runner/web/github_hook.h"
 #include "runner/web/http.h"
@@ -84,15 +85,14 @@ static void get_build(const struct http_request *r, struct http_answer *a, void 
 	struct api *api = arg;
 	struct job_row *jobs = NULL;
 	size_t n = 0;
-	char *end;
-	long long id = strtoll(r->param[0], &end, 10);
+	int64_t id;
 	struct err e;
 
-	if (*end || id <= 0) {
+	if (num_parse(r->param[0], 1, INT64_MAX, &id)) {
 		http_answer_error(a, 404, ERR_MISSING, "'%s' is no build's id", r->param[0]);
 	} else if (store_build_get(api->store, id, &b, &e) || store_build_jobs(api->store, id, &jobs, &n, &e)) {
 		if (e.kind == ERR_MISSING)
-			http_answer_error(a, 404, ERR_MISSING, "there is no build %lld", id);
+			http_answer_error(a, 404, ERR_MISSING, "there is no build %lld", (long long)id);
 		else
 			unavailable(a, "build", &e);
 	} else {
@@ -104,16 +104,11 @@ static void get_build(const struct http_request *r, struct http_answer *a, void 
 static int public_key(struct api *api, const char *name, char **text_r, struct err *e)
 {
 	__attribute__((cleanup(repo_release))) struct repo repo = {0};
-	_cleanup_secret_ struct secret key = SECRET_INIT;
 	_cleanup_free_ char *path = NULL;
-	unsigned char pub[SEAL_KEY_BYTES];
 
 	if (store_repo_find(api->store, name, &repo, e)) return -1;
 	path = xasprintf("%s/%lld/key", api->repos_dir, (long long)repo.id);
-	if (key_read(path, &key, e)) return -1;
-	key_public(&key, pub);
-	*text_r = key_public_text(pub);
-	return 0;
+	return key_read_public(path, text_r, e);
 }
 
 static void get_key(const struct http_request *r, struct http_answer *a, void *arg)

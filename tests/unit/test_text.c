@@ -5,6 +5,7 @@
 
 #include "lib/buf.h"
 #include "lib/json.h"
+#include "lib/num.h"
 #include "lib/vec.h"
 
 static void test_buf_grows_and_terminates(void **state)
@@ -81,6 +82,41 @@ static void test_err_texts(void **state)
 	assert_int_equal(strlen(e.text), sizeof(e.text) - 1);
 }
 
+static void test_numbers_are_digits_in_their_range(void **state)
+{
+	static const char *const refused[] = {"",
+					      " 1",
+					      "1 ",
+					      "+1",
+					      "-1",
+					      "0x1",
+					      "1a",
+					      "1.0",
+					      "101",
+					      "9",
+					      "99999999999999999999",
+					      "9223372036854775808"};
+	int64_t n = 7;
+	int small = 7;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		if (num_parse(refused[i], 10, 100, &n) != -1) fail_msg("'%s' is taken", refused[i]);
+	assert_int_equal(n, 7);
+	assert_int_equal(num_parse("10", 10, 100, &n), 0);
+	assert_int_equal(n, 10);
+	assert_int_equal(num_parse("0100", 10, 100, &n), 0);
+	assert_int_equal(n, 100);
+	assert_int_equal(num_parse("9223372036854775807", 0, INT64_MAX, &n), 0);
+	assert_true(n == INT64_MAX);
+	assert_int_equal(num_parse("9223372036854775808", 0, INT64_MAX, &n), -1);
+	assert_int_equal(num_parse("9", 0, 5, &n), -1);
+	assert_int_equal(num_parse_int("65536", 0, 65535, &small), -1);
+	assert_int_equal(small, 7);
+	assert_int_equal(num_parse_int("0", 0, 65535, &small), 0);
+	assert_int_equal(small, 0);
+}
+
 static void test_json_refuses(void **state)
 {
 	_cleanup_buf_ struct buf deep = BUF_INIT(10000);
@@ -126,6 +162,7 @@ int main(void)
 		cmocka_unit_test(test_buf_steal_of_empty_is_a_string),
 		cmocka_unit_test(test_vec_is_an_argv_and_an_environ),
 		cmocka_unit_test(test_err_texts),
+		cmocka_unit_test(test_numbers_are_digits_in_their_range),
 		cmocka_unit_test(test_json_refuses),
 		cmocka_unit_test(test_json_members_by_path),
 	};
