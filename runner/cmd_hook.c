@@ -133,16 +133,12 @@ static void add_command(struct buf *b, const char *state, const char *repo)
 /* git's own word on where hooks are; one outside of the repository serves others too and is left alone. */
 static int hooks_dir(const char *repository, char **dir_r, struct err *e)
 {
-	_cleanup_vec_ struct vec env = VEC_INIT;
 	_cleanup_buf_ struct buf out = BUF_INIT(8192);
 	const char *const argv[] = {"git", "rev-parse", "--absolute-git-dir", "--git-path", "hooks", NULL};
-	struct child_opts o = {.argv = argv, .cwd = repository};
 	_cleanup_free_ char *root = NULL;
 	char *hooks;
 
-	git_environment(&env);
-	o.env = (const char *const *)vec_argv(&env);
-	if (child_check(&o, NULL, GIT_LOCAL_MS, &out, e))
+	if (git_run(argv, repository, GIT_LOCAL_MS, &out, e))
 		return err_wrap(e, "'%s' is no git repository that can be used", repository);
 	hooks = strchr(buf_str(&out), '\n');
 	if (!hooks || !out.len) return err_set(e, ERR_REMOTE, "'git rev-parse' in '%s' said too little", repository);

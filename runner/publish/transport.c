@@ -13,6 +13,7 @@
 
 #include "lib/child.h"
 #include "lib/fs.h"
+#include "runner/trigger/git.h"
 
 extern char **environ;
 
@@ -108,13 +109,6 @@ static void stream_free(git_smart_subtransport_stream *base)
 	free(s);
 }
 
-/* We may run inside a hook ourselves: its GIT_DIR must not reach another repository's git. */
-static void clean_environment(struct vec *env)
-{
-	for (char **v = environ; *v; v++)
-		if (strncmp(*v, "GIT_", 4) != 0) vec_add(env, *v);
-}
-
 static int start(struct local *t, const char *path, const char *service)
 {
 	const char *const argv[] = {"git", service, path, NULL};
@@ -131,7 +125,7 @@ static int start(struct local *t, const char *path, const char *service)
 	}
 	ours = pair[0];
 	theirs = pair[1];
-	clean_environment(&env);
+	git_strip_environment(&env);
 	o.env = (const char *const *)vec_argv(&env);
 	o.in = o.out = theirs;
 	o.err = words;

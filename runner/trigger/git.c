@@ -5,16 +5,20 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/buf.h"
 #include "lib/child.h"
 #include "runner/trigger/event.h"
+
+void git_strip_environment(struct vec *env)
+{
+	for (char **v = environ; *v; v++)
+		if (strncmp(*v, "GIT_", 4) != 0) vec_add(env, *v);
+}
 
 void git_environment(struct vec *env)
 {
 	const char *ssh = getenv("GIT_SSH_COMMAND");
 
-	for (char **v = environ; *v; v++)
-		if (strncmp(*v, "GIT_", 4)) vec_add(env, *v);
+	git_strip_environment(env);
 	vec_setenv(env, "LC_ALL", "C");
 	vec_setenv(env, "GIT_TERMINAL_PROMPT", "0");
 	vec_setenv(env, "GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh");
@@ -24,14 +28,14 @@ void git_environment(struct vec *env)
 				 "-oServerAliveCountMax=3");
 }
 
-static int run_git(const char *const *argv, int timeout_ms, struct buf *out, struct err *e)
+int git_run(const char *const *argv, const char *cwd, int timeout_ms, struct buf *out_r, struct err *e)
 {
 	_cleanup_vec_ struct vec env = VEC_INIT;
-	struct child_opts o = {.argv = argv, .die_with_parent = 1, .kill_group = 1};
+	struct child_opts o = {.argv = argv, .cwd = cwd, .die_with_parent = 1, .kill_group = 1};
 
 	git_environment(&env);
 	o.env = (const char *const *)vec_argv(&env);
-	return child_check(&o, NULL, timeout_ms, out, e);
+	return child_check(&o, NULL, timeout_ms, out_r, e);
 }
 
 int git_commit_of(const char *git_dir, const char *object, char **commit_r, struct err *e)
@@ -64,7 +68,7 @@ int git_message(const char *git_dir, const char *commit, char **message_r, struc
 				    NULL};
 
 	if (!event_commit_ok(commit)) return err_set(e, ERR_INPUT, "'%s' is no commit", commit);
-	if (run_git(argv, GIT_LOCAL_MS, &out, e)) return -1;
+	if (git_run(argv, NULL, GIT_LOCAL_MS, &out, e)) return -1;
 	free_p(message_r);
 	*message_r = event_text(buf_str(&out), EVENT_MESSAGE_MAX);
 	return 0;
@@ -103,7 +107,7 @@ int git_ls_remote(const char *url, struct vec *heads_r, char **default_r, struct
 	const char *const argv[] = {"git",  "ls-remote",    "--symref",    "--", url,
 				    "HEAD", "refs/heads/*", "refs/tags/*", NULL};
 
-	if (run_git(argv, GIT_REMOTE_MS, &out, e)) return err_wrap(e, "cannot list '%s'", url);
+	if (git_run(argv, NULL, GIT_REMOTE_MS, &out, e)) return err_wrap(e, "cannot list '%s'", url);
 	*default_r = NULL;
 	for (size_t at = 0; at < out.len;) {
 		size_t len = strcspn(out.data + at, "\n");

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 
+#include "lib/buf.h"
 #include "lib/err.h"
 #include "lib/vec.h"
 
@@ -10,9 +11,16 @@
 
 enum { GIT_LOCAL_MS = 60000, GIT_REMOTE_MS = 120000 };
 
-/* git_environment - ours without GIT_* (a hook's GIT_DIR would point everything at its repository), and with what
- * keeps git from asking questions, running "ext::" URLs and speaking another language. */
+/* Our environment without GIT_*: a hook's GIT_DIR would point everything at its repository. */
+void git_strip_environment(struct vec *env);
+
+/* git_environment - that, and what keeps git from asking questions, running "ext::" URLs and speaking another
+ * language. */
 void git_environment(struct vec *env);
+
+/* git_run - run git so, to success. cwd: NULL for ours; out_r: what it prints, may be NULL.
+ *  err  as child_check() */
+int git_run(const char *const *argv, const char *cwd, int timeout_ms, struct buf *out_r, struct err *e) MUST_USE;
 
 /* git_commit_of - the commit that an object is or, a tag, leads to. 1: it is no commit. The caller frees. */
 int git_commit_of(const char *git_dir, const char *object, char **commit_r, struct err *e) MUST_USE;

@@ -9,6 +9,7 @@
 #include "runner/sandbox/image.h"
 #include "runner/sandbox/sandbox.h"
 #include "runner/sandbox/userns.h"
+#include "tests/unit/runner.h"
 #include "tests/unit/unit.h"
 
 static struct buf heard = BUF_INIT(1 << 20);
@@ -213,15 +214,7 @@ static struct {
 
 static void find_runner(void)
 {
-	const char *bin = getenv("BIN"), *self = child_self();
-	size_t len = strlen(self);
-
-	for (int i = 0; i < 2; i++)
-		while (len && self[--len] != '/') {}
-	if (bin)
-		snprintf(fx.runner, sizeof(fx.runner), "%s/runner", bin);
-	else
-		snprintf(fx.runner, sizeof(fx.runner), "%.*s/bin/runner", (int)len, self);
+	unit_runner_path(fx.runner, sizeof(fx.runner));
 	sandbox_set_runner(fx.runner);
 }
 

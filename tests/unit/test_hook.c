@@ -229,6 +229,31 @@ static void test_describe(void **state)
 	close_repository(&r);
 }
 
+static void test_environment_of_git(void **state)
+{
+	_cleanup_vec_ struct vec env = VEC_INIT, asked = VEC_INIT;
+
+	(void)state;
+	setenv("GIT_DIR", "/elsewhere", 1);
+	setenv("GIT_CONFIG_COUNT", "1", 1);
+	setenv("LC_ALL", "de_DE.UTF-8", 1);
+	unsetenv("GIT_SSH_COMMAND");
+	git_environment(&env);
+	assert_null(vec_getenv(&env, "GIT_DIR"));
+	assert_null(vec_getenv(&env, "GIT_CONFIG_COUNT"));
+	assert_string_equal(vec_getenv(&env, "PATH"), getenv("PATH"));
+	assert_string_equal(vec_getenv(&env, "LC_ALL"), "C");
+	assert_string_equal(vec_getenv(&env, "GIT_TERMINAL_PROMPT"), "0");
+	assert_int_equal(strncmp(vec_getenv(&env, "GIT_SSH_COMMAND"), "ssh -oBatchMode=yes ", 20), 0);
+	setenv("GIT_SSH_COMMAND", "ssh -i key", 1); /* a person's own way to a server is kept */
+	git_environment(&asked);
+	assert_string_equal(vec_getenv(&asked, "GIT_SSH_COMMAND"), "ssh -i key");
+	unsetenv("GIT_SSH_COMMAND");
+	unsetenv("GIT_CONFIG_COUNT");
+	unsetenv("GIT_DIR");
+	unsetenv("LC_ALL");
+}
+
 static void test_texts_are_made_fit(void **state)
 {
 	static const struct {
@@ -279,6 +304,7 @@ int main(void)
 		cmocka_unit_test(test_lines_that_are_wrong),
 		cmocka_unit_test(test_ls_remote),
 		cmocka_unit_test(test_describe),
+		cmocka_unit_test(test_environment_of_git),
 		cmocka_unit_test(test_texts_are_made_fit),
 		cmocka_unit_test(test_new_deliveries_differ),
 	};

@@ -28,6 +28,7 @@
 #include "lib/secret.h"
 #include "runner/sandbox/sandbox.h"
 #include "runner/sandbox/userns.h"
+#include "tests/unit/runner.h"
 
 enum { DEADLINE_MS = 20000 };
 
@@ -52,15 +53,7 @@ static struct err failure;
 
 static void find_runner(void)
 {
-	const char *bin = getenv("BIN"), *self = child_self();
-	size_t len = strlen(self);
-
-	for (int i = 0; i < 2; i++)
-		while (len && self[--len] != '/') {}
-	if (bin)
-		snprintf(fx.runner, sizeof(fx.runner), "%s/runner", bin);
-	else
-		snprintf(fx.runner, sizeof(fx.runner), "%.*s/bin/runner", (int)len, self);
+	unit_runner_path(fx.runner, sizeof(fx.runner));
 	sandbox_set_runner(fx.runner);
 }
 
