@@ -15,7 +15,6 @@
 #include "runner/cmd.h"
 #include "runner/deploypath.h"
 #include "runner/place.h"
-#include "runner/web/github_hook.h"
 #include "senv/keys.h"
 
 enum { HOOK_SECRET_BYTES = 32 };
@@ -85,12 +84,12 @@ static int print_key(const struct home *h, int64_t id, const char *before, struc
 static int print_secret(const struct home *h, int64_t id, const char *before, struct err *e)
 {
 	_cleanup_secret_ struct secret text = SECRET_INIT;
-	_cleanup_free_ char *repos = home_file(h, "repos");
+	_cleanup_free_ char *path = home_repo(h, id, "hook-secret");
 
-	if (github_hook_secret(repos, id, &text, e)) return -1;
+	if (secret_read_file(path, 4096, &text, e)) return -1;
 	printf("%s", before);
 	fwrite(text.data, 1, text.len, stdout);
-	printf("\n");
+	if (!text.len || text.data[text.len - 1] != '\n') printf("\n");
 	return 0;
 }
 

@@ -27,10 +27,10 @@
 #include "runner/publish/manifest.h"
 
 enum {
-	MAX_RACES = 200,  /* each one lost is another's commit, so this is no fault but a crowd */
-	MAX_STUCK = 8,    /* lost, yet the branch did not move: a stale lock, no right to write */
-	MAX_OUTAGES = 10, /* a connection that failed, in a row: a server that is started again is waited for */
-	BACKOFF_MS = 20,  /* doubled after each loss up to BACKOFF_MAX_MS, then a random part of it is slept */
+	MAX_RACES = 200, /* each one lost is another's commit, so this is no fault but a crowd */
+	MAX_STUCK = 8,   /* lost, yet the branch did not move: a stale lock, no right to write */
+	MAX_OUTAGES = 6, /* a connection that failed, in a row: a server that is started again is waited for */
+	BACKOFF_MS = 20, /* doubled after each loss up to BACKOFF_MAX_MS, then a random part of it is slept */
 	BACKOFF_MAX_MS = 2000,
 	OUTAGE_MS = 250,
 };
