@@ -258,6 +258,9 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	if (store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e)) return -1;
 	log_line(j->log, "slipway: image %s (%s)%s", spec->image, j->image.digest,
 		 j->image.emulated ? ", emulated by qemu-user" : "");
+	if (j->unopened)
+		log_line(j->log, "slipway: %d sealed values of .travis.yml cannot be opened here and define nothing",
+			 j->unopened);
 	if (start_clock(j, e) || make_box(j, e)) return -1;
 	job_says(j, "script");
 	if (run_script(j, &r, e)) return -1;

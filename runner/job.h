@@ -35,6 +35,7 @@ struct job {
 	struct log *log;
 	struct job_secret *secrets; /* what the script gets; never the deploy key */
 	size_t nsecrets;
+	int unopened; /* sealed values of a .travis.yml that are not sealed to this runner */
 	struct image image;
 	struct job_file *out_files; /* what is to be published; the first is the image */
 	size_t nout_files;
@@ -64,6 +65,8 @@ int job_open_secrets(struct job *j, struct err *e) MUST_USE;
 void job_secrets_release(struct job *j);
 /* CI_* and the like as "NAME=value": what the script exports. */
 void job_exports(const struct job *j, struct vec *exports);
+/* job_travis.c: TRAVIS_*, for scripts written for it. */
+void job_travis_exports(const struct job *j, struct vec *exports);
 /* The container's environment: the basics and the secrets. */
 void job_environment(const struct job *j, struct vec *env);
 /* The job's script; caller frees. */

@@ -283,6 +283,8 @@ void travis_drop_unsupported(const struct config *c, struct cell *cell);
 void settle(const struct config *c, const struct cell *cell, const struct plan_context *cx, struct job_spec *j,
 	    struct plan_problems *problems);
 
+extern const char script_helpers[]; /* travis_retry and the like, as shell functions */
+
 /* lint_config - the classic traps: what builds but does not do what was meant. */
 void lint_config(const struct config *c, const struct plan *plan, struct plan_problems *problems);
 

@@ -67,10 +67,62 @@ static void add_axis(struct buf *b, const char *name, const char *value)
 	buf_addch(b, '\n');
 }
 
-static void add_exports(struct buf *b, const struct job_spec *j, const char *const *exports)
+static void add_axes(struct buf *b, const struct job_spec *j)
 {
 	add_axis(b, "BACKEND", j->backend);
 	add_axis(b, "ARCH", j->arch);
+	for (size_t i = 0; i < j->naxes; i++) {
+		_cleanup_free_ char *name = axis_export(j->axes[i].name);
+
+		add_axis(b, name, j->axes[i].value);
+	}
+}
+
+/* --- what a job of .travis.yml is told of its language --- */
+
+static const char *axis_value(const struct job_spec *j, const char *name)
+{
+	for (size_t i = 0; i < j->naxes; i++)
+		if (!strcmp(j->axes[i].name, name)) return j->axes[i].value;
+	return NULL;
+}
+
+static const struct {
+	const char *axis, *name;
+} versions[] = {
+	{"dart", "TRAVIS_DART_VERSION"},       {"go", "TRAVIS_GO_VERSION"},       {"haxe", "TRAVIS_HAXE_VERSION"},
+	{"jdk", "TRAVIS_JDK_VERSION"},         {"julia", "TRAVIS_JULIA_VERSION"}, {"node_js", "TRAVIS_NODE_VERSION"},
+	{"otp_release", "TRAVIS_OTP_RELEASE"}, {"php", "TRAVIS_PHP_VERSION"},     {"perl", "TRAVIS_PERL_VERSION"},
+	{"python", "TRAVIS_PYTHON_VERSION"},   {"r", "TRAVIS_R_VERSION"},         {"rvm", "TRAVIS_RUBY_VERSION"},
+	{"rust", "TRAVIS_RUST_VERSION"},       {"scala", "TRAVIS_SCALA_VERSION"}, {"gemfile", "BUNDLE_GEMFILE"},
+};
+
+/* CC and CXX stay what the file's env made them. */
+static void add_compilers(struct buf *b, const struct job_spec *j)
+{
+	const char *language = axis_value(j, "language"), *compiler = axis_value(j, "compiler");
+	int plusplus = language && !strcmp(language, "cpp"), clang = compiler && !strncmp(compiler, "clang", 5);
+
+	if (!language || (!plusplus && strcmp(language, "c") != 0)) return;
+	add_axis(b, "TRAVIS_COMPILER", compiler ? compiler : "gcc");
+	add_assign(b, "slipway_compiler", compiler ? compiler : "gcc");
+	buf_adds(b, "export CC=\"${CC:-$slipway_compiler}\" CC_FOR_BUILD=\"${CC:-$slipway_compiler}\"\n");
+	if (plusplus)
+		buf_addf(b, "export CXX=\"${CXX:-%s}\" CXX_FOR_BUILD=\"${CXX:-%s}\"\n", clang ? "clang++" : "g++",
+			 clang ? "clang++" : "g++");
+	buf_adds(b, "printf '$ %s --version\\n' \"$CC\"; $CC --version || :\n");
+}
+
+static void add_language(struct buf *b, const struct job_spec *j)
+{
+	for (size_t i = 0; i < ARRAY_LEN(versions); i++) add_axis(b, versions[i].name, axis_value(j, versions[i].axis));
+	buf_adds(b, "export RAILS_ENV=test RACK_ENV=test MERB_ENV=test\n");
+	add_compilers(b, j);
+}
+
+static void add_exports(struct buf *b, const struct job_spec *j, const char *const *exports)
+{
+	if (j->dialect == PLAN_CI) add_axes(b, j);
 	for (; exports && *exports; exports++) {
 		const char *eq = strchr(*exports, '=');
 		_cleanup_free_ char *name = eq ? xstrndup(*exports, (size_t)(eq - *exports)) : xstrdup("");
@@ -175,12 +227,14 @@ static enum rule phase_rule(enum plan_phase p)
 	die("unknown phase %d", (int)p);
 }
 
-static void add_command(struct buf *b, const char *command, const char *fold, enum rule rule)
+static void add_command(struct buf *b, const char *command, const char *fold, enum rule rule, int timed)
 {
 	add_assign(b, "slipway_command", command);
 	if (fold) buf_addf(b, "slipway_fold start %s\n", fold);
-	buf_adds(b, "slipway_echo\n");
+	if (timed) buf_adds(b, "travis_time_start\n");
+	buf_adds(b, "TRAVIS_CMD=$slipway_command\nslipway_echo\n");
 	buf_adds(b, "command eval \"$slipway_command\"\nslipway_status=$?\n");
+	if (timed) buf_adds(b, "travis_time_finish\n");
 	if (fold) buf_addf(b, "slipway_fold end %s\n", fold);
 	if (rule == RULE_ASSERT) buf_adds(b, "slipway_assert\n");
 	if (rule == RULE_REPORT) buf_adds(b, "slipway_report\n");
@@ -193,7 +247,7 @@ static void add_phase(struct buf *b, const struct job_spec *j, enum plan_phase p
 	enum rule rule = phase_rule(p);
 
 	if (!j->phase_skipped[p] && !commands->len) return;
-	buf_addf(b, "slipway_phase=%s\n", name);
+	buf_addf(b, "slipway_phase=%s\nexport TRAVIS_STAGE=%s\n", name, name);
 	if (rule == RULE_REPORT) buf_adds(b, "slipway_result=0\nexport TRAVIS_TEST_RESULT=0\n");
 	if (j->phase_skipped[p])
 		buf_addf(b, "printf '\\nSkipping the %s step, as specified in the configuration.\\n'\n", name);
@@ -201,7 +255,7 @@ static void add_phase(struct buf *b, const struct job_spec *j, enum plan_phase p
 		_cleanup_free_ char *fold = NULL;
 
 		if (rule != RULE_REPORT) fold = commands->len == 1 ? xstrdup(name) : xasprintf("%s.%zu", name, i + 1);
-		add_command(b, commands->items[i], fold, rule);
+		add_command(b, commands->items[i], fold, rule, j->dialect == PLAN_TRAVIS);
 	}
 }
 
@@ -211,8 +265,10 @@ char *script_make(const struct job_spec *j, const struct script_context *cx)
 
 	buf_adds(&b, "#!/bin/sh\n");
 	buf_adds(&b, prologue);
+	buf_adds(&b, script_helpers);
 	add_exports(&b, j, cx->exports);
 	add_env(&b, j, cx);
+	if (j->dialect == PLAN_TRAVIS) add_language(&b, j);
 	add_phase(&b, j, PHASE_BEFORE_INSTALL);
 	add_phase(&b, j, PHASE_INSTALL);
 	add_phase(&b, j, PHASE_BEFORE_SCRIPT);

@@ -32,6 +32,7 @@ static void job_from(const char *yaml, struct plan *plan)
 	struct plan_problems problems;
 	struct err e;
 
+	if (!strncmp(yaml, "language:", 9)) cx.dialect = PLAN_TRAVIS;
 	assert_done(plan_make(".ci.yml", yaml, strlen(yaml), &cx, plan, &problems, &e), e);
 	plan_problems_release(&problems);
 	assert_int_equal(plan->njobs, 1);
@@ -317,6 +318,118 @@ static void test_secrets_removed_is_said(void **state)
 		  "$ true\n\nThe command \"true\" exited with 0.\n\nDone. Your build exited with 0.\n");
 }
 
+/* --- what scripts written for Travis call --- */
+
+static void test_retry(void **state)
+{
+	(void)state;
+	expect("image: x\nbefore_script: 'sleep() { echo slept $1; }'\n"
+	       "script:\n- 'travis_retry test -e here'\n- 'flaky() { echo x >>n; [ $(wc -l <n) = 2 ]; }'\n"
+	       "- 'travis_retry flaky'\n- 'travis_retry sh -c \"exit 7\"'\n",
+	       1,
+	       FOLD("start", "before_script") "$ sleep() { echo slept $1; }\n" FOLD(
+		       "end", "before_script") "$ travis_retry test -e here\nslept 1\nslept 1\n"
+					       "\nThe command \"travis_retry test -e here\" exited with 1.\n"
+					       "$ flaky() { echo x >>n; [ $(wc -l <n) = 2 ]; }\n"
+					       "\nThe command \"flaky() { echo x >>n; [ $(wc -l <n) = 2 ]; }\" exited "
+					       "with 0.\n"
+					       "$ travis_retry flaky\nslept 1\n"
+					       "\nThe command \"travis_retry flaky\" exited with 0.\n"
+					       "$ travis_retry sh -c \"exit 7\"\nslept 1\nslept 1\n"
+					       "\nThe command \"travis_retry sh -c \"exit 7\"\" exited with 7.\n"
+					       "\nDone. Your build exited with 1.\n");
+}
+
+static void test_wait(void **state)
+{
+	(void)state;
+	expect("image: x\nscript:\n- travis_wait 5 sh -c 'echo said; exit 3'\n- 'sleep() { :; }'\n"
+	       "- 'travis_wait 0 cat /dev/zero | tr -d \"\\0\" | head -n 3'\n",
+	       1,
+	       "$ travis_wait 5 sh -c 'echo said; exit 3'\n"
+	       "Still running (1 of 5): sh -c echo said; exit 3\n"
+	       "\n\033[31;1mThe command sh -c echo said; exit 3 exited with 3.\033[0m\n\n\033[32;1mLog:\033[0m\n\n"
+	       "said\n\nThe command \"travis_wait 5 sh -c 'echo said; exit 3'\" exited with 3.\n"
+	       "$ sleep() { :; }\n\nThe command \"sleep() { :; }\" exited with 0.\n"
+	       "$ travis_wait 0 cat /dev/zero | tr -d \"\\0\" | head -n 3\n"
+	       "\n\033[31;1mTimeout (0 minutes) reached. Terminating \"cat /dev/zero\"\033[0m\n\n"
+	       "\nThe command \"travis_wait 0 cat /dev/zero | tr -d \"\\0\" | head -n 3\" exited with 0.\n"
+	       "\nDone. Your build exited with 1.\n");
+}
+
+static void test_fold_terminate_result_assert(void **state)
+{
+	(void)state;
+	expect("image: x\nscript:\n- travis_fold start a; echo in; travis_fold end a\n- travis_result 4; echo "
+	       "$TRAVIS_TEST_RESULT $TRAVIS_STAGE\n- 'false || travis_terminate 5'\n- echo never\n",
+	       5,
+	       "$ travis_fold start a; echo in; travis_fold end a\n" FOLD("start", "a") "in\n" FOLD(
+		       "end", "a") "\nThe command \"travis_fold start a; echo in; travis_fold end a\" exited with 0.\n"
+				   "$ travis_result 4; echo $TRAVIS_TEST_RESULT $TRAVIS_STAGE\n"
+				   "\nThe command \"travis_result 4; echo $TRAVIS_TEST_RESULT $TRAVIS_STAGE\" exited "
+				   "with 4.\n1 script\n"
+				   "\nThe command \"travis_result 4; echo $TRAVIS_TEST_RESULT $TRAVIS_STAGE\" exited "
+				   "with 0.\n$ false || travis_terminate 5\n");
+	expect("image: x\nscript:\n- travis_assert 9\n- echo never\n", 2,
+	       "$ travis_assert 9\n\nThe command \"travis_assert 9\" failed and exited with 9 during script.\n\n"
+	       "Your build has been stopped.\n");
+}
+
+static void test_timers(void **state)
+{
+	(void)state;
+	expect("image: x\nscript:\n- travis_time_start | sed 's/[\\r[].*//'\n"
+	       "- travis_time_start >/dev/null; travis_time_finish x | tr -d '\\r' | grep -c "
+	       "'^travis_time:end:00000001:start=[0-9]\\{19\\},finish=[0-9]\\{19\\},duration=[0-9]*,event=x'\n",
+	       0,
+	       "$ travis_time_start | sed 's/[\\r[].*//'\ntravis_time:start:00000001"
+	       "\nThe command \"travis_time_start | sed 's/[\\r[].*//'\" exited with 0.\n"
+	       "$ travis_time_start >/dev/null; travis_time_finish x | tr -d '\\r' | grep -c "
+	       "'^travis_time:end:00000001:start=[0-9]\\{19\\},finish=[0-9]\\{19\\},duration=[0-9]*,event=x'\n1\n"
+	       "\nThe command \"travis_time_start >/dev/null; travis_time_finish x | tr -d '\\r' | grep -c "
+	       "'^travis_time:end:00000001:start=[0-9]\\{19\\},finish=[0-9]\\{19\\},duration=[0-9]*,event=x'\" exited "
+	       "with 0.\n\nDone. Your build exited with 0.\n");
+}
+
+static void test_further_axes_are_exported(void **state)
+{
+	(void)state;
+	expect("image: x\nmatrix: {axes: {fs-type: fat}}\nbackend: unix\nscript: echo $BACKEND $FS_TYPE\n", 0,
+	       "$ echo $BACKEND $FS_TYPE\nunix fat\n\nThe command \"echo $BACKEND $FS_TYPE\" exited with 0.\n"
+	       "\nDone. Your build exited with 0.\n");
+}
+
+/* The compiler of a C job, its version told, the file's own CC left alone; commands are timed, and a missing script is
+ * the language's. */
+static void test_travis_c(void **state)
+{
+	static const char yaml[] =
+		"language: c\ncompiler: clang\nenv: CC=\"echo cc\"\nscript: echo $CC $TRAVIS_COMPILER\n";
+	struct plan plan = {0};
+	struct script_context cx = context();
+	_cleanup_free_ char *text = NULL;
+
+	(void)state;
+	job_from(yaml, &plan);
+	text = script_make(&plan.jobs[0], &cx);
+	for (size_t i = 0; i < ARRAY_LEN(shells); i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT(1 << 20), errors = BUF_INIT(1 << 20);
+		struct child_status st = run(&shells[i], text, &out, &errors);
+
+		assert_true(child_ok(st));
+		assert_non_null(strstr(buf_str(&out), "$ echo cc --version\ncc --version\n"));
+		assert_non_null(strstr(buf_str(&out), "travis_time:start:00000001\r\033[0K$ echo $CC $TRAVIS_COMPILER\n"
+						      "echo cc clang\ntravis_time:end:00000001:start="));
+		assert_non_null(strstr(buf_str(&out), ",event=script\r\033[0K\nThe command"));
+	}
+	plan_release(&plan);
+	job_from("language: c\n", &plan);
+	assert_string_equal(plan.jobs[0].phases[PHASE_SCRIPT].items[0], "./configure && make && make test");
+	assert_string_equal(plan.jobs[0].image, "debian:bookworm");
+	assert_true(vec_has(&plan.jobs[0].packages, "build-essential"));
+	plan_release(&plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,6 +448,12 @@ int main(void)
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_later_sealed_value_wins_over_text),
 		cmocka_unit_test(test_secrets_removed_is_said),
+		cmocka_unit_test(test_retry),
+		cmocka_unit_test(test_wait),
+		cmocka_unit_test(test_fold_terminate_result_assert),
+		cmocka_unit_test(test_timers),
+		cmocka_unit_test(test_further_axes_are_exported),
+		cmocka_unit_test(test_travis_c),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
