@@ -109,6 +109,7 @@ static const char *state_colour(enum job_state st)
 	case JOB_FAILED: return "\033[31m";
 	case JOB_ERRORED: return "\033[31m";
 	case JOB_CANCELED: return "\033[35m";
+	case JOB_SKIPPED: return "\033[90m";
 	}
 	die("unknown job state %d", (int)st);
 }

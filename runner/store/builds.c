@@ -1,4 +1,5 @@
 /* Builds in the store: made from an event and a plan, finished with their last job. */
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "runner/store/builds.h"
@@ -24,15 +25,22 @@ void build_rows_free(struct build_row **rows, size_t n)
 static int insert_jobs(struct store *s, int64_t build_id, const struct job_new *jobs, size_t njobs, int64_t now_ms,
 		       struct err *e)
 {
-	for (size_t i = 0; i < njobs; i++)
+	for (size_t i = 0; i < njobs; i++) {
+		const struct job_new *j = &jobs[i];
+		enum job_state state = j->skip_reason ? JOB_SKIPPED : JOB_QUEUED;
+
 		if (db_run(s->db,
-			   "INSERT INTO jobs (build_id, number, name, backend, arch, spec, allow_failure, queued_ms) "
-			   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-			   DB_ARGS(db_int(build_id), db_int((int64_t)i + 1), db_text(jobs[i].name),
-				   db_text(jobs[i].backend), db_text(jobs[i].arch), db_text(jobs[i].spec),
-				   db_int(!!jobs[i].allow_failure), db_int(now_ms)),
+			   "INSERT INTO jobs (build_id, number, name, backend, arch, spec, allow_failure, queued_ms, "
+			   "stage, "
+			   "awaited, state, reason, finished_ms) "
+			   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+			   DB_ARGS(db_int(build_id), db_int((int64_t)i + 1), db_text(j->name), db_text(j->backend),
+				   db_text(j->arch), db_text(j->spec), db_int(!!j->allow_failure), db_int(now_ms),
+				   db_int(j->stage), db_int(!j->not_awaited), db_text(job_state_name(state)),
+				   db_text(j->skip_reason), db_int(j->skip_reason ? now_ms : 0)),
 			   NULL, e))
 			return -1;
+	}
 	return 0;
 }
 
@@ -153,19 +161,30 @@ int builds_start(struct store *s, int64_t build_id, int64_t now_ms, struct err *
 		      DB_ARGS(db_int(now_ms), db_int(build_id)), NULL, e);
 }
 
+static int any_trouble(const struct build_tally *t)
+{
+	return t->canceled || t->errored || t->failed;
+}
+
+/* The first stage that did not pass decides: the later ones were canceled because of it. */
 static int tally(struct store *s, int64_t build_id, struct build_tally *t, struct err *e)
 {
 	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
 	enum job_state state;
+	int64_t troubled = INT64_MAX;
 	int got;
 
-	if (db_query(s->db, "SELECT state, allow_failure FROM jobs WHERE build_id = $1", DB_ARGS(db_int(build_id)),
-		     &rows, e))
+	if (db_query(s->db, "SELECT state, allow_failure, stage, awaited FROM jobs WHERE build_id = $1 ORDER BY stage",
+		     DB_ARGS(db_int(build_id)), &rows, e))
 		return -1;
 	while (!(got = db_next(&rows, e))) {
+		int64_t stage = db_col_int(&rows, 2);
+
 		if (job_state_parse(db_col_text(&rows, 0), &state))
 			return store_bad_word("job state", db_col_text(&rows, 0), e);
+		if (job_state_is_final(state) ? stage > troubled : !db_col_int(&rows, 3)) continue;
 		build_tally_add(t, state, (int)db_col_int(&rows, 1));
+		if (any_trouble(t) && stage < troubled) troubled = stage;
 	}
 	return got < 0 ? -1 : 0;
 }
@@ -190,7 +209,8 @@ int builds_settle(struct store *s, int64_t build_id, int64_t now_ms, struct err 
 	enum build_state from, to;
 
 	if (tally(s, build_id, &t, e) || state_of(s, build_id, &from, e)) return -1;
-	if (t.unfinished) return 0;
+	/* Jobs that were not waited for end after their build. */
+	if (t.unfinished || build_state_is_final(from)) return 0;
 	to = build_tally_state(&t);
 	if (!build_state_may(from, to))
 		die("build %lld: '%s' to '%s' is not in the table", (long long)build_id, build_state_name(from),

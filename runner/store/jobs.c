@@ -111,6 +111,13 @@ int store_job_live(struct store *s, struct job_row **rows_r, size_t *n_r, struct
 
 /* --- claiming --- */
 
+/* Queued, and its stage has come: later stages of a build that did not pass are canceled, so that only what is
+ * unfinished is to be asked for. */
+#define CLAIMABLE                                                                                                      \
+	"SELECT id FROM jobs AS j WHERE state = 'queued' AND NOT EXISTS (SELECT 1 FROM jobs AS earlier WHERE "         \
+	"earlier.build_id = j.build_id AND earlier.stage < j.stage AND earlier.state IN ('queued', 'running', "        \
+	"'publishing')) ORDER BY id LIMIT 1"
+
 int store_job_claim(struct store *s, int64_t now_ms, struct job_row *r, struct err *e)
 {
 	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
@@ -120,14 +127,14 @@ int store_job_claim(struct store *s, int64_t now_ms, struct job_row *r, struct e
 
 	if (!job_state_may(JOB_QUEUED, JOB_RUNNING)) die("a job cannot be claimed");
 	/* Looked for without the lock first: an idle daemon asks often. */
-	got = db_number(s->db, "SELECT id FROM jobs WHERE state = 'queued' LIMIT 1", DB_NONE, &id, e);
+	got = db_number(s->db, CLAIMABLE, DB_NONE, &id, e);
 	if (got) return got;
 	if (db_begin(s->db, &tx, e)) return -1;
 	got = db_number(s->db,
 			"UPDATE jobs SET state = 'running', attempt = attempt + 1, started_ms = $1, step = NULL, "
 			"reason = NULL, exit_code = -1, emulated = 0, image_digest = NULL, publish_commit = NULL, "
 			"first_log_ms = 0, published_ms = 0, log_bytes = 0, log_hash = NULL WHERE state = 'queued' AND "
-			"id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY id LIMIT 1) RETURNING id",
+			"id = (" CLAIMABLE ") RETURNING id",
 			DB_ARGS(db_int(now_ms)), &id, e);
 	if (got) return got;
 	if (store_job_get(s, id, &claimed, e)) return -1;
@@ -238,6 +245,17 @@ int store_job_publishing(struct store *s, int64_t id, int attempt, struct err *e
 
 /* --- ends --- */
 
+/* A required job did not pass: what was to come after its stage never will. */
+static int cancel_later_stages(struct store *s, int64_t id, int64_t build_id, int64_t now_ms, struct err *e)
+{
+	return db_run(
+		s->db,
+		"UPDATE jobs SET state = 'canceled', reason = 'an earlier stage did not pass', step = NULL, "
+		"finished_ms = $1 WHERE build_id = $2 AND state = 'queued' AND stage > (SELECT stage FROM jobs WHERE "
+		"id = $3 AND allow_failure = 0)",
+		DB_ARGS(db_int(now_ms), db_int(build_id), db_int(id)), NULL, e);
+}
+
 /* Within the caller's transaction. 1: the row is not in a state from which `end` is reached. */
 static int end_job(struct store *s, int64_t id, int attempt, const struct job_end *end, int64_t now_ms, struct err *e)
 {
@@ -255,6 +273,7 @@ static int end_job(struct store *s, int64_t id, int attempt, const struct job_en
 				db_int(end->log_bytes), db_text(end->log_hash), db_int(now_ms), db_int(id),
 				db_int(attempt)),
 			&build_id, e);
+	if (!got && end->state != JOB_PASSED) got = cancel_later_stages(s, id, build_id, now_ms, e);
 	return got ? got : builds_settle(s, build_id, now_ms, e);
 }
 

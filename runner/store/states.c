@@ -4,6 +4,7 @@
  *             ↑        │ │         │ │
  *             └─ lost ─┴─│─────────┘ └→ errored
  *                        └→ passed, failed, errored, canceled;   queued → canceled
+ *   A job that nothing here can run is skipped from the start.
  *   A publish is not canceled: half of a release is worse than all of it.
  *
  *   build  queued → running → passed | failed | errored | canceled
@@ -17,7 +18,7 @@
 
 static const char *const job_names[] = {
 	[JOB_QUEUED] = "queued", [JOB_RUNNING] = "running", [JOB_PUBLISHING] = "publishing", [JOB_PASSED] = "passed",
-	[JOB_FAILED] = "failed", [JOB_ERRORED] = "errored", [JOB_CANCELED] = "canceled",
+	[JOB_FAILED] = "failed", [JOB_ERRORED] = "errored", [JOB_CANCELED] = "canceled",     [JOB_SKIPPED] = "skipped",
 };
 
 static const char *const build_names[] = {

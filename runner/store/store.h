@@ -49,6 +49,7 @@ enum job_state {
 	JOB_ERRORED, /* it could not be run to its end: set-up phase, image, timeout, boot proof, publish, lost too
 			often */
 	JOB_CANCELED,
+	JOB_SKIPPED, /* there is nothing here that it could run on; counts for nothing */
 };
 enum build_state {
 	BUILD_QUEUED, /* jobs exist, none has started */
@@ -137,7 +138,10 @@ int store_poll(struct store *s, const struct repo *r, struct poll_head *heads, s
 struct job_new { /* what the planner hands over for one job */
 	const char *name, *backend, *arch;
 	const char *spec; /* JSON of plan.h's job_spec */
+	int stage; /* it waits for all jobs of lower ones; if a required one of them does not pass, it is canceled */
 	int allow_failure;
+	int not_awaited;         /* the build has its result without it */
+	const char *skip_reason; /* it is skipped; NULL: it is not */
 };
 struct build_row {
 	int64_t id, repo_id, event_id;
@@ -186,8 +190,8 @@ int store_job_get(struct store *s, int64_t id, struct job_row *r, struct err *e)
 void build_rows_free(struct build_row **rows, size_t n);
 void job_rows_free(struct job_row **rows, size_t n);
 
-/* store_job_claim - the oldest queued job goes to JOB_RUNNING with attempt + 1 (and its build to BUILD_RUNNING);
- * 1: none is queued. Committed before it returns: the caller starts the leader after. */
+/* store_job_claim - the oldest queued job whose stage has come goes to JOB_RUNNING with attempt + 1 (and its build to
+ * BUILD_RUNNING); 1: none is queued. Committed before it returns: the caller starts the leader after. */
 int store_job_claim(struct store *s, int64_t now_ms, struct job_row *r, struct err *e) MUST_USE;
 /* store_job_hold - why (NULL: no more) the queued jobs wait, as their step. out: waiting_r, how many are queued */
 int store_job_hold(struct store *s, const char *why, int *waiting_r, struct err *e) MUST_USE;

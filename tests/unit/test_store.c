@@ -880,6 +880,112 @@ static void test_files_are_private(void **state)
 	}
 }
 
+/* --- stages --- */
+
+static const struct job_new staged[] = {
+	{.name = "one", .spec = "{}", .stage = 1},
+	{.name = "one, may fail", .spec = "{}", .stage = 1, .allow_failure = 1},
+	{.name = "two", .spec = "{}", .stage = 2},
+	{.name = "elsewhere", .spec = "{}", .stage = 2, .skip_reason = "no"},
+	{.name = "three", .spec = "{}", .stage = 3},
+};
+
+/* The job that was claimed, by its number in the build; 0: none may start. */
+static int claim_next(struct fixture *f, struct job_row *r)
+{
+	int got = store_job_claim(f->s, 5000, r, &f->e);
+
+	assert_true(got >= 0);
+	return got ? 0 : r->number;
+}
+
+static void end_as(struct fixture *f, struct job_row *r, enum job_state state)
+{
+	struct job_end end = {.state = state, .reason = state == JOB_PASSED ? NULL : "why", .exit_code = 0};
+
+	ok(store_job_finish(f->s, r->id, r->attempt, &end, 6000, &f->e));
+	job_row_release(r);
+}
+
+static void job_is(struct fixture *f, int64_t build, size_t i, enum job_state state, const char *reason)
+{
+	struct job_row *rows;
+	size_t n;
+
+	ok(store_build_jobs(f->other, build, &rows, &n, &f->e));
+	assert_true(i < n);
+	assert_string_equal(job_state_name(rows[i].state), job_state_name(state));
+	if (reason) assert_string_equal(rows[i].reason, reason);
+	job_rows_free(&rows, n);
+}
+
+static int64_t add_staged(struct fixture *f, const char *delivery, char *commit)
+{
+	int64_t id;
+
+	ok(store_build_add(f->s, add_event(f, delivery, commit), staged, ARRAY_LEN(staged), NULL, 3000, &id, &f->e));
+	return id;
+}
+
+static void test_a_stage_waits_for_the_one_before(void **state)
+{
+	struct fixture *f = *state;
+	struct job_row one, may_fail, r;
+	int64_t build = add_staged(f, "d1", commit_a);
+
+	assert_int_equal(claim_next(f, &one), 1);
+	assert_int_equal(claim_next(f, &may_fail), 2);
+	assert_int_equal(claim_next(f, &r), 0);
+	end_as(f, &one, JOB_PASSED);
+	assert_int_equal(claim_next(f, &r), 0);
+	end_as(f, &may_fail, JOB_FAILED);
+	assert_int_equal(claim_next(f, &r), 3);
+	end_as(f, &r, JOB_PASSED);
+	job_is(f, build, 3, JOB_SKIPPED, "no");
+	assert_int_equal(claim_next(f, &r), 5);
+	assert_int_equal(build_state_of(f, build), BUILD_RUNNING);
+	end_as(f, &r, JOB_PASSED);
+	assert_int_equal(build_state_of(f, build), BUILD_PASSED);
+}
+
+static void test_a_stage_that_fails_ends_the_build(void **state)
+{
+	struct fixture *f = *state;
+	struct job_row one, may_fail, r;
+	int64_t build = add_staged(f, "d1", commit_a);
+
+	assert_int_equal(claim_next(f, &one), 1);
+	assert_int_equal(claim_next(f, &may_fail), 2);
+	end_as(f, &one, JOB_FAILED);
+	job_is(f, build, 2, JOB_CANCELED, "an earlier stage did not pass");
+	job_is(f, build, 4, JOB_CANCELED, "an earlier stage did not pass");
+	assert_int_equal(claim_next(f, &r), 0);
+	assert_int_equal(build_state_of(f, build), BUILD_RUNNING);
+	end_as(f, &may_fail, JOB_PASSED);
+	/* not "canceled": that is only what became of the stages behind it */
+	assert_int_equal(build_state_of(f, build), BUILD_FAILED);
+}
+
+static void test_a_build_does_not_wait_for_what_is_not_awaited(void **state)
+{
+	static const struct job_new jobs[] = {
+		{.name = "required", .spec = "{}"},
+		{.name = "slow", .spec = "{}", .allow_failure = 1, .not_awaited = 1},
+	};
+	struct fixture *f = *state;
+	struct job_row required, slow;
+	int64_t build;
+
+	ok(store_build_add(f->s, add_event(f, "d1", commit_a), jobs, 2, NULL, 3000, &build, &f->e));
+	assert_int_equal(claim_next(f, &required), 1);
+	assert_int_equal(claim_next(f, &slow), 2);
+	end_as(f, &required, JOB_PASSED);
+	assert_int_equal(build_state_of(f, build), BUILD_PASSED);
+	end_as(f, &slow, JOB_ERRORED);
+	assert_int_equal(build_state_of(f, build), BUILD_PASSED);
+	job_is(f, build, 1, JOB_ERRORED, "why");
+}
+
 static void test_newer_schema_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -891,7 +997,7 @@ static void test_newer_schema_is_refused(void **state)
 	ok(db_open(f->path, &db, &f->e));
 	ok(db_script(db, "PRAGMA user_version = 99", &f->e));
 	db_close(&db);
-	fails(store_open(f->path, &s, &f->e), ERR_INPUT, "has schema 99, this runner knows up to 3");
+	fails(store_open(f->path, &s, &f->e), ERR_INPUT, "has schema 99, this runner knows up to 4");
 	assert_null(s);
 }
 
@@ -1186,6 +1292,9 @@ int main(void)
 		with_store(test_every_end_from_every_state),
 		with_store(test_change_counter),
 		with_store(test_files_are_private),
+		with_store(test_a_stage_waits_for_the_one_before),
+		with_store(test_a_stage_that_fails_ends_the_build),
+		with_store(test_a_build_does_not_wait_for_what_is_not_awaited),
 		with_store(test_newer_schema_is_refused),
 		with_store(test_other_files_are_refused),
 		with_store(test_full_disk_leaves_nothing_half_done),
