@@ -13,8 +13,7 @@
 		return -1;
 	}
 	forget_old_commits(mirror, st, row->repo_id);
-	if (!reason && plan.stages.len > 1)
-		reason = xstrdup("'stages' are not supported yet by this version: they would all run at once");
+	if (!reason && plan.njobs && !any_runs(&plan)) reason = xstrdup("none of its jobs is for Linux");
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -39,6 +38,21 @@ enum {
 	KEPT_BUILDS = 50,            /* the newest ones of a repository: their commits stay in its mirror */
 };
 
+/* A .travis.yml may ask for macOS, Windows and FreeBSD. */
+static int runs_here(const struct job_spec *j)
+{
+	for (size_t i = 0; j->dialect == PLAN_TRAVIS && i < j->naxes; i++)
+		if (!strcmp(j->axes[i].name, "os") && strcmp(j->axes[i].value, "linux") != 0) return 0;
+	return 1;
+}
+
+static int any_runs(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->njobs; i++)
+		if (runs_here(&plan->jobs[i])) return 1;
+	return 0;
+}
+
 static int add_build(struct store *st, int64_t event_id, const struct plan *plan, const char *reason, struct err *e)
 {
 	size_t n = plan ? plan->njobs : 0;
@@ -55,7 +69,10 @@ static int add_build(struct store *st, int64_t event_id, const struct plan *plan
 					   .backend = plan->jobs[i].backend,
 					   .arch = plan->jobs[i].arch,
 					   .spec = specs.items[i],
-					   .allow_failure = plan->jobs[i].allow_failure};
+					   .stage = plan->jobs[i].stage_number,
+					   .allow_failure = plan->jobs[i].allow_failure,
+					   .not_awaited = plan->fast_finish && plan->jobs[i].allow_failure,
+					   .skip_reason = runs_here(&plan->jobs[i]) ? NULL : "its system is not Linux"};
 	}
 	rc = store_build_add(st, event_id, jobs, n, reason, clock_unix_ms(), &build, e);
 	return rc < 0 ? -1 : 0;
@@ -208,8 +225,7 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 		return -1;
 	}
 	forget_old_commits(mirror, st, row->repo_id);
-	if (!reason && plan.stages.len > 1)
-		reason = xstrdup("'stages' are not supported yet by this version: they would all run at once");
+	if (!reason && plan.njobs && !any_runs(&plan)) reason = xstrdup("none of its jobs is for Linux");
 	if (!reason && !plan.njobs)
 		return store_event_close(st, row->id, EVENT_SKIPPED,
 					 plan.left_out ? "branch not included or excluded" : "matrix created no jobs",

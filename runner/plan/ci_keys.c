@@ -16,7 +16,7 @@ const struct key ci_keys[] = {
 	{SCOPE_ROOT, "jobs", "mapping", read_matrix, 0, 0, "another name of matrix", 0, SCOPE_MATRIX},
 	{SCOPE_ROOT, "branches", "branches", read_branches, 0, 0, "which branches are built", 0, SCOPE_BRANCHES},
 	{SCOPE_ROOT, "stages", "stages", read_stages, 0, 0,
-	 "jobs one after the other: a stage begins when the one before it has passed", PLAN_KEY_REFUSED, SCOPE_STAGE},
+	 "jobs one after the other: a stage begins when the one before it has passed", 0, SCOPE_STAGE},
 	{SCOPE_ROOT, "notify", "list of mappings", read_notify, 0, 0, "who is told", PLAN_KEY_READ, SCOPE_NOTIFY},
 
 	{SCOPE_ROW, "name", "text", read_job_name, offsetof(struct matrix_row, name), 0, "the job's name", 0, 0},
@@ -24,7 +24,7 @@ const struct key ci_keys[] = {
 	{SCOPE_ROW | SCOPE_RULE, "arch", "text", read_row_axis, 0, 0, "the row's value on this axis", 0, 0},
 	{SCOPE_ROW | SCOPE_RULE, "env", "env", read_row_env, 0, 0, "the row's variables, all of them", 0, 0},
 	{SCOPE_ROW, "stage", "text", read_row_stage, 0, 0,
-	 "the stage the job belongs to; that of the row before it by default", PLAN_KEY_REFUSED, 0},
+	 "the stage the job belongs to; that of the row before it by default", 0, 0},
 	{SCOPE_RULE, "stage", "text", read_row_stage, 0, 0, "the stage that the rule is about", 0, 0},
 
 	{SCOPE_ROOT | SCOPE_ROW, "image", "text", read_image, IN(image), SET_IMAGE, "what the jobs run in", 0, 0},
@@ -69,7 +69,7 @@ const struct key ci_keys[] = {
 	{SCOPE_MATRIX, "allow_failures", "rows", read_allow, 0, 0, "jobs that may fail without failing the build", 0,
 	 SCOPE_RULE},
 	{SCOPE_MATRIX, "fast_finish", "yes or no", read_yes_no, offsetof(struct config, fast_finish), 0,
-	 "the build ends with its last required job", PLAN_KEY_READ, 0},
+	 "the build ends with its last required job", 0, 0},
 	{SCOPE_MATRIX, "axes", "axes", read_axes, 0, 0,
 	 "further axes: names of keys at the top, or a mapping of names and values", 0, 0},
 

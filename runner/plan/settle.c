@@ -215,12 +215,13 @@ static void travis_settle(const struct config *c, const struct cell *cell, struc
 	const struct travis_language *language = travis_language(name ? name : "");
 
 	travis_axes(c, cell, j);
-	if (!j->image) j->image = xstrdup(TRAVIS_IMAGE);
 	j->network = NETWORK_ON;
-	for (size_t i = 0; travis_packages[i]; i++) add_words(&j->packages, travis_packages[i]);
-	add_words(&j->packages, language->packages);
-	if (compiler && !strncmp(compiler, "clang", 5)) add_words(&j->packages, "clang");
-	qsort(j->packages.items, j->packages.len, sizeof(char *), by_text);
+	/* An image of one's own has what it has. */
+	for (size_t i = 0; travis_packages[i] && !j->image; i++) add_words(&j->packages, travis_packages[i]);
+	if (!j->image) add_words(&j->packages, language->packages);
+	if (!j->image && compiler && !strncmp(compiler, "clang", 5)) add_words(&j->packages, "clang");
+	if (j->packages.len) qsort(j->packages.items, j->packages.len, sizeof(char *), by_text);
+	if (!j->image) j->image = xstrdup(TRAVIS_IMAGE);
 	default_phase(j, PHASE_INSTALL, language->install);
 	default_phase(j, PHASE_SCRIPT, language->script);
 }

@@ -91,6 +91,9 @@ const struct travis_key travis_keys[] = {
 	BOTH("after_deploy", TRAVIS_LIST, NULL),
 	PHASE("after_script", PHASE_AFTER_SCRIPT),
 
+	/* not Travis's: what the jobs run in */
+	{"image", TRAVIS_TEXT, NULL, NULL, NULL, read_image, offsetof(struct settings, image), SET_IMAGE, TRAVIS_BOTH},
+
 	ROOT("jobs", "matrix"),
 	ROOT("stages", NULL),
 	ROOT("notifications", NULL),
@@ -270,7 +273,7 @@ static const struct travis_key *exactly(const char *name, int where)
 
 int travis_key_is(const char *name)
 {
-	return exactly(name, TRAVIS_ROOT) != NULL;
+	return strcmp(name, "image") != 0 && exactly(name, TRAVIS_ROOT);
 }
 
 /* "before-install", " Before install:" → before_install */

@@ -7,6 +7,7 @@
 
 #include "lib/fs.h"
 #include "lib/num.h"
+#include "runner/plan/plan.h"
 #include "runner/report/report.h"
 #include "runner/web/github_hook.h"
 #include "runner/web/http.h"
@@ -128,12 +129,20 @@ static void get_key(const struct http_request *r, struct http_answer *a, void *a
 	buf_addf(&a->body, "%s\n", text);
 }
 
+static void get_schema(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	(void)r;
+	(void)arg;
+	http_answer_json(a, 200, plan_schema());
+}
+
 static const struct http_upload github_upload = {begin_github, part_of_github, end_github};
 
 static const struct http_route routes[] = {
 	{"POST", "/hook/github", post_github, &github_upload},
 	{"POST", "/hook/github/:owner/:name", post_github, &github_upload},
 	{"GET", "/healthz", get_health, NULL},
+	{"GET", "/ci.schema.json", get_schema, NULL},
 	{"GET", "/api/v1/builds/:id", get_build, NULL},
 	{"GET", "/api/v1/repos/:owner/:name/key", get_key, NULL},
 };

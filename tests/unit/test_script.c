@@ -344,16 +344,16 @@ static void test_wait(void **state)
 {
 	(void)state;
 	expect("image: x\nscript:\n- travis_wait 5 sh -c 'echo said; exit 3'\n- 'sleep() { :; }'\n"
-	       "- 'travis_wait 0 cat /dev/zero | tr -d \"\\0\" | head -n 3'\n",
+	       "- 'travis_wait 2 cat /dev/zero | tr -d \"\\0\" | head -n 4'\n",
 	       1,
 	       "$ travis_wait 5 sh -c 'echo said; exit 3'\n"
-	       "Still running (1 of 5): sh -c echo said; exit 3\n"
 	       "\n\033[31;1mThe command sh -c echo said; exit 3 exited with 3.\033[0m\n\n\033[32;1mLog:\033[0m\n\n"
 	       "said\n\nThe command \"travis_wait 5 sh -c 'echo said; exit 3'\" exited with 3.\n"
 	       "$ sleep() { :; }\n\nThe command \"sleep() { :; }\" exited with 0.\n"
-	       "$ travis_wait 0 cat /dev/zero | tr -d \"\\0\" | head -n 3\n"
-	       "\n\033[31;1mTimeout (0 minutes) reached. Terminating \"cat /dev/zero\"\033[0m\n\n"
-	       "\nThe command \"travis_wait 0 cat /dev/zero | tr -d \"\\0\" | head -n 3\" exited with 0.\n"
+	       "$ travis_wait 2 cat /dev/zero | tr -d \"\\0\" | head -n 4\n"
+	       "Still running (1 of 2): cat /dev/zero\nStill running (2 of 2): cat /dev/zero\n"
+	       "\n\033[31;1mTimeout (2 minutes) reached. Terminating \"cat /dev/zero\"\033[0m\n"
+	       "\nThe command \"travis_wait 2 cat /dev/zero | tr -d \"\\0\" | head -n 4\" exited with 0.\n"
 	       "\nDone. Your build exited with 1.\n");
 }
 
