@@ -113,6 +113,10 @@ $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libslipway.a
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -lcmocka -o $@
 
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libslipway.a
+	@mkdir -p $(@D)
+	$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -o $@
+
 # Fuzzers: clang's libFuzzer over sources built with coverage. SECONDS_EACH bounds each run; FUZZ='seal mask' takes
 # these only.
 SECONDS_EACH ?= 60

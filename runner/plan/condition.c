@@ -12,13 +12,13 @@ enum predicate { IS_PRESENT, IS_BLANK, IS_TRUE, IS_FALSE };
 
 struct node {
 	enum node_op op;
-	int a, b;    /* nodes; of lists: the first item (-1: none) and, of an item, the next one */
+	int a, b;    /* nodes; of lists the first item; of an attribute which */
 	int negated; /* N_MATCH, N_IN, N_IS */
 	int quoted;  /* N_TEXT */
 	enum predicate is;
-	char *text; /* N_TEXT, N_ATTRIBUTE */
+	char *text; /* N_TEXT */
 	struct pattern regex;
-	int next; /* in a list */
+	int next; /* in a list; -1: the last */
 };
 
 struct condition {
@@ -26,9 +26,24 @@ struct condition {
 	int n, root;
 };
 
-const char *const condition_attributes[] = {"type",   "repo",           "head_repo", "os",    "dist",  "group",
-					    "sudo",   "language",       "sender",    "fork",  "draft", "head_branch",
-					    "branch", "commit_message", "tag",       "stage", NULL};
+const char *const condition_attributes[ASKS_COUNT] = {
+	[ASKS_TYPE] = "type",
+	[ASKS_REPO] = "repo",
+	[ASKS_HEAD_REPO] = "head_repo",
+	[ASKS_OS] = "os",
+	[ASKS_DIST] = "dist",
+	[ASKS_GROUP] = "group",
+	[ASKS_SUDO] = "sudo",
+	[ASKS_LANGUAGE] = "language",
+	[ASKS_SENDER] = "sender",
+	[ASKS_FORK] = "fork",
+	[ASKS_DRAFT] = "draft",
+	[ASKS_HEAD_BRANCH] = "head_branch",
+	[ASKS_BRANCH] = "branch",
+	[ASKS_COMMIT_MESSAGE] = "commit_message",
+	[ASKS_TAG] = "tag",
+	[ASKS_STAGE] = "stage",
+};
 
 struct parse {
 	const char *p;
@@ -44,20 +59,23 @@ static int blank(char ch)
 	return ch == ' ' || ch == '\t' || ch == '\n' || ch == '\r';
 }
 
-/* A backslash before a line's end goes on in the next line. */
 static void skip(struct parse *s)
 {
-	for (;;) {
-		const char *q = s->p;
+	while (blank(*s->p)) s->p++;
+}
 
-		while (blank(*s->p)) s->p++;
-		if (*s->p == '\\') {
-			q = s->p + 1;
-			while (*q == ' ' || *q == '\t') q++;
-			if (*q == '\n' || *q == '\r') s->p = q;
-		}
-		if (s->p == q || !blank(*s->p)) return;
+/* A backslash before a line's end goes on in the next line: both become blanks, so that places stay. */
+static char *joined(const char *text)
+{
+	char *copy = xstrdup(text);
+
+	for (char *p = copy; *p; p++) {
+		char *q = p + 1;
+
+		while (*p == '\\' && (*q == ' ' || *q == '\t')) q++;
+		if (*p == '\\' && (*q == '\n' || *q == '\r')) *p = ' ';
 	}
+	return copy;
 }
 
 static int refuse(struct parse *s, const char *why)
@@ -195,10 +213,10 @@ static int operand(struct parse *s)
 	n = word_len(s->p);
 	if (!n) return refuse(s, *s->p ? "wants a value here" : "ends where a value is wanted");
 	if (*s->p == '$') return refuse(s, "has a word that begins with $: ask env(NAME) for a variable");
-	for (size_t i = 0; condition_attributes[i]; i++)
+	for (int i = 0; i < ASKS_COUNT; i++)
 		if (same_word(s->p, condition_attributes[i])) {
 			s->p += n;
-			return node_text(s, N_ATTRIBUTE, condition_attributes[i], strlen(condition_attributes[i]));
+			return node_new(s, N_ATTRIBUTE, i, -1);
 		}
 	node = node_text(s, N_TEXT, s->p, n);
 	s->p += n;
@@ -354,11 +372,14 @@ static int expression(struct parse *s)
 
 const char *condition_make(const char *text, int *regex_budget, struct condition **c_r, size_t *at_r)
 {
+	_cleanup_free_ char *copy = NULL;
 	struct condition *c;
-	struct parse s = {.p = text, .regex_budget = regex_budget};
+	struct parse s = {.regex_budget = regex_budget};
 
 	*at_r = 0;
 	if (strlen(text) > CONDITION_MAX_BYTES) return "is longer than 4096 bytes";
+	copy = joined(text);
+	s.p = copy;
 	c = xcalloc(1, sizeof(*c));
 	c->nodes = xcalloc(CONDITION_MAX_NODES, sizeof(*c->nodes));
 	s.c = c;
@@ -366,7 +387,7 @@ const char *condition_make(const char *text, int *regex_budget, struct condition
 	skip(&s);
 	if (!s.why && *s.p) s.why = "has something behind its end: AND or OR is missing, or quotes";
 	if (s.why) {
-		*at_r = (size_t)(s.p - text);
+		*at_r = (size_t)(s.p - copy);
 		condition_free(&c);
 		return s.why;
 	}
@@ -390,10 +411,11 @@ void condition_free(struct condition **c)
 const char *condition_odd(const struct condition *c)
 {
 	for (int i = 0; i < c->n; i++) {
-		const struct node *n = &c->nodes[i], *left = n->a < 0 ? NULL : &c->nodes[n->a];
-		int compares = n->op == N_EQ || n->op == N_NE || n->op == N_MATCH || n->op == N_IN;
+		const struct node *n = &c->nodes[i], *left;
 
-		if (!compares || left->op != N_TEXT || left->quoted) continue;
+		if (n->op != N_EQ && n->op != N_NE && n->op != N_MATCH && n->op != N_IN) continue;
+		left = &c->nodes[n->a];
+		if (left->op != N_TEXT || left->quoted) continue;
 		if ((n->op == N_EQ || n->op == N_NE) && c->nodes[n->b].op != N_TEXT) continue;
 		return left->text;
 	}
@@ -472,8 +494,9 @@ static struct value value(struct eval *ev, int node)
 {
 	const struct node *n = &ev->c->nodes[node];
 
+	--*ev->d->budget;
 	if (n->op == N_TEXT) return value_of(n->text);
-	if (n->op == N_ATTRIBUTE) return value_of(ev->d->attribute(ev->d->arg, n->text));
+	if (n->op == N_ATTRIBUTE) return value_of(ev->d->attribute(ev->d->arg, (enum condition_attribute)n->a));
 	if (n->op == N_CONCAT) return concat(ev, n->a);
 	if (n->op == N_ENV) {
 		_cleanup_value_ struct value name = value(ev, n->a);

@@ -16,19 +16,38 @@
  * alone holds unless it is nothing or false.
  *  src  travis-conditions v1: its grammar and how it evaluates */
 
-enum { CONDITION_MAX_BYTES = 4096, CONDITION_MAX_NODES = 400, CONDITION_MAX_DEPTH = 32, CONDITION_BUDGET = 8000000 };
+enum { CONDITION_MAX_BYTES = 4096, CONDITION_MAX_NODES = 400, CONDITION_MAX_DEPTH = 32, CONDITION_BUDGET = 3000000 };
 
 struct condition;
 
-/* What a condition may ask for. lookup gives NULL for what is not there; what it gives stays valid for the call. */
+enum condition_attribute {
+	ASKS_TYPE,
+	ASKS_REPO,
+	ASKS_HEAD_REPO,
+	ASKS_OS,
+	ASKS_DIST,
+	ASKS_GROUP,
+	ASKS_SUDO,
+	ASKS_LANGUAGE,
+	ASKS_SENDER,
+	ASKS_FORK,
+	ASKS_DRAFT,
+	ASKS_HEAD_BRANCH,
+	ASKS_BRANCH,
+	ASKS_COMMIT_MESSAGE,
+	ASKS_TAG,
+	ASKS_STAGE,
+	ASKS_COUNT,
+};
+extern const char *const condition_attributes[ASKS_COUNT]; /* "type", "repo", … */
+
+/* What a condition may ask for. Both give NULL for what is not there; what they give stays valid for the call. */
 struct condition_data {
-	const char *(*attribute)(void *arg, const char *name); /* of condition_attributes */
+	const char *(*attribute)(void *arg, enum condition_attribute which);
 	const char *(*env)(void *arg, const char *name);
 	void *arg;
 	int64_t *budget; /* work left: nodes, and of regular expressions steps times bytes */
 };
-
-extern const char *const condition_attributes[]; /* "type", "branch", …, NULL */
 
 /* condition_make - NULL, or why not (static): then *at_r is the byte it was found at.
  *  in   regex_budget  steps left for all regular expressions of the file */

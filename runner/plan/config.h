@@ -172,6 +172,7 @@ struct env_row {
 	struct plan_env *vars;
 	size_t len;
 	json_t *maps; /* the same as a list of mappings, the way Travis lists them; NULL: an empty row */
+	int shown;    /* variables in maps, and those left out */
 	int invalid;  /* in .travis.yml: it was written and could not be read */
 	char *canon;  /* filled in by the expander: what it says beyond env.global */
 	int id;       /* likewise: rows with the same id say the same */

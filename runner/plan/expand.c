@@ -40,6 +40,9 @@ static void product(const struct config *c, size_t n, struct cells *cs)
 		size_t rest = i;
 
 		cell->env = c->nenv ? &c->env[rest % c->nenv] : NULL;
+		/* Travis: who says nothing has the first row, as included rows have. */
+		if (c->dialect == PLAN_TRAVIS && cell->env && !cell->env->maps && !cell->env->invalid)
+			cell->env = c->env;
 		rest /= at_least_one(c->nenv);
 		for (size_t a = c->axes.len; a-- > 0;) {
 			const struct vec *values = &c->axes.items[a].values;

@@ -167,7 +167,7 @@ static struct seen look(const char *text)
 		} else if (*p == ';' || *p == '\n') {
 			const char *next = p + 1 + strspn(p + 1, " \t\n;");
 
-			if (*next && *next != '#') note(*p == ';' ? &s.semicolon : &s.line, text, p);
+			if (!first && *next && *next != '#') note(*p == ';' ? &s.semicolon : &s.line, text, p);
 			first = 1;
 			p++;
 		} else {

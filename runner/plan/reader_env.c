@@ -197,7 +197,7 @@ char *path_fill(const char *path, const struct config *c, const struct cell *cel
 	struct buf b = BUF_INIT(8192);
 
 	*why_r = NULL;
-	for (const char *p = path; *p && !*why_r;) {
+	for (const char *p = path; !*why_r && *p;) {
 		size_t n = *p == '{' ? strcspn(p, "}") : 0;
 		_cleanup_free_ char *name = n ? xstrndup(p + 1, n - 1) : NULL;
 		const char *value;

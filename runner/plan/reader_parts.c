@@ -235,7 +235,7 @@ static struct yaml_place inside(const struct yaml_node *v, size_t at)
 int condition_to(struct reader *r, const struct yaml_node *v, struct condition **to)
 {
 	const char *why, *odd, *meant;
-	size_t at, n = 0;
+	size_t at;
 
 	if (v->kind != YAML_TEXT || yaml_is_null(v)) {
 		wrong(r, node_place(v), "'if' must be a condition, like branch = main");
@@ -249,8 +249,7 @@ int condition_to(struct reader *r, const struct yaml_node *v, struct condition *
 	}
 	odd = condition_odd(*to);
 	if (!odd) return 0;
-	while (condition_attributes[n]) n++;
-	meant = nearest(odd, condition_attributes, n);
+	meant = nearest(odd, condition_attributes, ASKS_COUNT);
 	problem_add(r->problems, node_place(v), 1, "'%s' is no attribute and is compared as a text%s%s%s", odd,
 		    meant ? ", did you mean '" : "", meant ? meant : "", meant ? "'?" : "");
 	return 0;

@@ -86,34 +86,31 @@ struct asked {
 	struct vec kept; /* values handed out */
 };
 
-static const char *event_attribute(const struct plan_context *cx, const char *name)
+static const char *attribute(void *arg, enum condition_attribute which)
 {
-	const struct {
-		const char *name, *value;
-	} all[] = {{"type", cx->kind == EVENT_PULL_REQUEST ? "pull_request" : "push"},
-		   {"branch", cx->branch},
-		   {"tag", cx->tag},
-		   {"repo", cx->repo},
-		   {"sender", cx->sender},
-		   {"commit_message", cx->message},
-		   {"head_repo", cx->head_repo},
-		   {"head_branch", cx->head_branch},
-		   {"fork", cx->from_fork ? "true" : "false"},
-		   {"draft", NULL}};
+	const struct asked *a = arg;
+	const struct plan_context *cx = a->x->cx;
 
-	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		if (!strcmp(all[i].name, name)) return all[i].value;
+	switch (which) {
+	case ASKS_TYPE: return cx->kind == EVENT_PULL_REQUEST ? "pull_request" : "push";
+	case ASKS_BRANCH: return cx->branch;
+	case ASKS_TAG: return cx->tag;
+	case ASKS_REPO: return cx->repo;
+	case ASKS_SENDER: return cx->sender;
+	case ASKS_COMMIT_MESSAGE: return cx->message;
+	case ASKS_HEAD_REPO: return cx->head_repo;
+	case ASKS_HEAD_BRANCH: return cx->head_branch;
+	case ASKS_FORK: return cx->from_fork ? "true" : "false";
+	case ASKS_STAGE: return a->cell ? a->cell->stage : NULL;
+	case ASKS_OS:
+	case ASKS_DIST:
+	case ASKS_GROUP:
+	case ASKS_SUDO:
+	case ASKS_LANGUAGE: return cell_get(a->x->c, a->cell, condition_attributes[which]);
+	case ASKS_DRAFT:
+	case ASKS_COUNT: break;
+	}
 	return NULL;
-}
-
-static const char *attribute(void *arg, const char *name)
-{
-	struct asked *a = arg;
-	const char *value = event_attribute(a->x->cx, name);
-
-	if (value || !a->cell) return value;
-	if (!strcmp(name, "stage")) return a->cell->stage;
-	return cell_get(a->x->c, a->cell, name);
 }
 
 static const char *env_value(void *arg, const char *name)
@@ -144,6 +141,7 @@ int cell_if(struct expansion *x, const struct condition *cond, const struct cell
 	int yes;
 
 	if (!cond) return 1;
+	if (x->budget < 0) return 0; /* it was told */
 	yes = condition_holds(cond, &d);
 	vec_release(&asked.kept);
 	if (yes >= 0) return yes;

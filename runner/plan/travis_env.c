@@ -115,19 +115,20 @@ static void keep(struct env_row *row, json_t *map, int keep_empty)
 	if (json_array_append_new(row->maps, map)) die("cannot make a JSON list");
 }
 
+/* One variable more in the row; 0: it has too many already. */
+static int has_room(struct reader *r, const struct yaml_node *v, struct env_row *row)
+{
+	if (row->shown++ < ENV_MAX_VARS) return 1;
+	problem_add(r->problems, node_place(v), 1, "more than %d variables in one row: left out", (int)ENV_MAX_VARS);
+	return 0;
+}
+
 /* What a shell is given: the value verbatim where it is one word to a shell. */
 static void variable(struct reader *r, const struct yaml_node *v, const char *name, const char *value,
 		     struct env_row *row)
 {
-	char *text;
+	char *text = bad_name(name) ? NULL : env_assignment(name, value);
 
-	if (row->len >= ENV_MAX_VARS) {
-		if (row->len == ENV_MAX_VARS)
-			problem_add(r->problems, node_place(v), 1, "more than %d variables in one row: left out",
-				    (int)ENV_MAX_VARS);
-		return;
-	}
-	text = bad_name(name) ? NULL : env_assignment(name, value);
 	if (text)
 		env_row_add(row)->text = text;
 	else
@@ -143,10 +144,13 @@ static void text_map(struct reader *r, const struct yaml_node *v, const char *te
 	int rc;
 
 	while ((rc = next_pair(&at, &name, &value)) > 0) {
-		put(map, name, json_string(value));
-		variable(r, v, name, value, row);
+		int room = has_room(r, v, row);
+
+		if (room) put(map, name, json_string(value));
+		if (room) variable(r, v, name, value, row);
 		free(name);
 		free(value);
+		if (!room) break;
 	}
 	row->invalid = rc < 0;
 	if (rc < 0) {
@@ -193,12 +197,13 @@ static void map_value(struct reader *r, const struct yaml_pair *pair, json_t *ma
 	const struct yaml_node *v = pair->value, *secure = yaml_get(v, "secure");
 	_cleanup_free_ char *text = NULL;
 
+	if (!has_room(r, v, row)) return;
 	if (secure) {
 		json_t *o = json_object();
 
 		put(o, "secure", sealed_shown(secure));
 		put(map, pair->key->text, o);
-		if (row->len < ENV_MAX_VARS) env_sealed(r, pair->key->text, secure, row);
+		env_sealed(r, pair->key->text, secure, row);
 		return;
 	}
 	if (v->kind != YAML_TEXT) {
@@ -243,8 +248,9 @@ static void item(struct reader *r, const struct yaml_node *v, struct env_row *ro
 	for (size_t i = 0; i < v->len; i++) {
 		if (v->pairs[i].repeated || misplaced(r, v->pairs[i].key)) continue;
 		if (!strcmp(v->pairs[i].key->text, "secure")) {
+			if (!has_room(r, v, row)) break;
 			put(map, "secure", sealed_shown(v->pairs[i].value));
-			if (row->len < ENV_MAX_VARS) env_sealed(r, NULL, v->pairs[i].value, row);
+			env_sealed(r, NULL, v->pairs[i].value, row);
 		} else {
 			map_value(r, &v->pairs[i], map, row);
 		}

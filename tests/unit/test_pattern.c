@@ -51,6 +51,11 @@ static const struct {
 	{"/./", "", 0},
 	{"/a/b/", "xa/b", 1},
 	{"//", "anything", 1},
+	{"/(?i)MAIN/", "main", 1},
+	{"/(?i:MA)IN/", "main", 0},
+	{"/(?i:MA)in/", "main", 1},
+	{"/^b$/", "a\nb\nc", 1},
+	{"/\\Ab\\z/", "a\nb\nc", 0},
 };
 
 static void test_matching(void **state)
@@ -140,6 +145,48 @@ static void test_hostile_expressions_are_quick(void **state)
 	assert_true(clock_mono_ms() - before < 2000);
 }
 
+static const struct {
+	const char *pattern, *why; /* NULL: something matches */
+} never[] = {
+	{"main", NULL},
+	{"/^v\\d/", NULL},
+	{"/^feature\\/.*-wip$/", NULL},
+	{"/\\bfix\\b/", NULL},
+	{"/a\\Bb/", NULL},
+	{"/^$/", NULL},
+	{"//", NULL},
+	{"/(a|b^)c/", NULL},
+	{"/x*^main/", NULL},
+	{"release/*", "matches nothing: it is an exact name; write a /regular expression/ for more than one"},
+	{"refs/heads/main", "matches nothing: a branch's name has no refs/heads/ before it"},
+	{"/^refs\\/heads\\/main$/", "matches nothing: a branch's name has no refs/heads/ before it"},
+	{"my branch", "matches nothing that a branch can be called"},
+	{"/a^b/", "matches nothing that a branch can be called"},
+	{"/^main$ /", "matches nothing that a branch can be called"},
+	{"/main$x/", "matches nothing that a branch can be called"},
+	{"/^my branch$/", "matches nothing that a branch can be called"},
+	{"/a\\bb/", "matches nothing that a branch can be called"},
+	{"/a\\B-/", "matches nothing that a branch can be called"},
+	{"/^release-[~^:]/", "matches nothing that a branch can be called"},
+	{"/(a|b)\\Ac/", "matches nothing that a branch can be called"},
+};
+
+static void test_what_can_never_match(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(never); i++) {
+		int budget = PATTERN_BUDGET;
+		struct pattern p = {0};
+		const char *why;
+
+		assert_null(pattern_make(never[i].pattern, &budget, &p));
+		why = pattern_never(&p);
+		if (!why != !never[i].why) fail_msg("%s: %s", never[i].pattern, why ? why : "may match");
+		if (why) assert_string_equal(why, never[i].why);
+		pattern_release(&p);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +194,7 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_a_file_has_one_budget),
 		cmocka_unit_test(test_hostile_expressions_are_quick),
+		cmocka_unit_test(test_what_can_never_match),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,8 @@ static const struct {
 	 "ci:3:59: '../{branch}' in 'path' must have no '.' or '..' part\n"},
 	{"image: x\nscript: a\npublish: {when: {branch: main}, repo: /r, files: x, path: 'a/{os}'}\n",
 	 "ci:3:59: 'a/{os}' in 'path' may only hold {backend}, {arch}, {branch} and further axes\n"},
+	{"image: x\nscript: a\npublish: {when: {branch: main}, repo: /r, files: x, path: 'a/{'}\n",
+	 "ci:3:59: 'a/{' in 'path' may only hold {backend}, {arch}, {branch} and further axes\n"},
 	{"image: x\nscript: a\npublish: {when: {branch: main}, repo: /r, files: x}\n",
 	 "ci:3:10: 'path: {backend}' in 'publish' uses an axis that this job does not have\n"},
 	{"image: x\nscript: a\nbranches: {only: ['/(/', '/a\\1/', '/((((a+)+)+)+)+{99}{99}/', '/x/g']}\n",
@@ -122,6 +124,35 @@ static const struct {
 	{"image: x\nscript: a\nmatrix: []\njobs: []\n",
 	 "ci:4:1: 'matrix' and 'jobs' are the same key: write one of them\n"},
 	{"a: *b\n", "ci:1:4: unknown alias '*b'\n"},
+	{"image: x\nscript: a\nmatrix: {axes: [fs, image, Fs, fs, arch]}\nfs: [a]\n",
+	 "ci:3:21: 'image' in 'axes' is a key of its own: take another name for the axis\n"
+	 "ci:3:28: 'Fs' in 'axes' must be small letters, digits, '_' and '-', and begin with a letter\n"
+	 "ci:3:32: 'fs' in 'axes' stands twice\n"
+	 "ci:3:36: 'arch' in 'axes' is a key of its own: take another name for the axis\n"},
+	{"image: x\nscript: a\nmatrix: {axes: [fs]}\n",
+	 "ci:3:17: the axis 'fs' has no values: write them under the key 'fs'\n"},
+	{"image: x\nscript: a\nfs: [a]\nmatrix: {exclude: [{fs: a}]}\n",
+	 "ci:3:1: unknown key 'fs'\nci:4:21: unknown key 'fs' in 'exclude'\n"},
+	{"image: x\nscript: a\nif: branch = main AND\n", "ci:3:22: the condition ends where a value is wanted\n"},
+	{"image: x\nscript: a\nif: \"tag =~ /(/\"\nmatrix: {exclude: [{if: [a]}]}\n",
+	 "ci:3:5: the condition has a ( that is never closed\n"
+	 "ci:4:25: 'if' must be a condition, like branch = main\n"},
+	{"image: x\nscript: a\nstages: [a, A, {if: branch = x}, {name: b, iff: x}]\n",
+	 "ci:3:13: the stage 'A' stands twice\n"
+	 "ci:3:16: a stage needs a 'name'\n"
+	 "ci:3:44: unknown key 'iff' in 'stages'\n"},
+	{"image: x\nscript: a\ngit: {submodules: yes, lfs: on, depth: 0}\n",
+	 "ci:3:19: 'submodules' are not fetched by this version yet: write false, or fetch them in before_install\n"
+	 "ci:3:29: large files are never fetched: 'lfs' can only be off\n"
+	 "ci:3:33: warning: 'depth' is read but not carried out by this version yet\n"
+	 "ci:3:40: '0' in 'depth' must be a whole number from 1 to 1000000\n"},
+	{"image: x\nscript: a\ncache: [/etc, ~/../x]\nnotify: [{webhook: a, email: b}, {}]\n",
+	 "ci:3:1: warning: 'cache' is read but not carried out by this version yet\n"
+	 "ci:3:9: '/etc' in 'cache' must be below the source folder or ~/\n"
+	 "ci:3:15: '~/../x' in 'cache' must be below the source folder: no '..'\n"
+	 "ci:4:1: warning: 'notify' is read but not carried out by this version yet\n"
+	 "ci:4:10: an entry of 'notify' needs one of webhook, email and command\n"
+	 "ci:4:34: an entry of 'notify' needs one of webhook, email and command\n"},
 	/* warnings alone do not refuse; they are shown beside errors */
 	{"image: x\nscript: a\nbackend: unix\nfoo: 1\npublish: {repo: /r, files: a}\n",
 	 "ci:4:1: unknown key 'foo'\n"
@@ -218,6 +249,28 @@ static const struct {
 	{"backend: [a, b, c]\nmatrix: {allow_failures: [{backend: b}]}\n", "a, c, b?"},
 	{"backend: [a, b]\nmatrix: {include: [{backend: c, env: L=1}], allow_failures: [{env: L=1}]}\n",
 	 "a, b, c L=1?"},
+	/* further axes, named or mapped; the first varies slowest */
+	{"backend: [unix, xen]\nmatrix: {axes: [fs, net]}\nnet: [a]\nfs: [x, y]\n",
+	 "unix x a, unix y a, xen x a, xen y a"},
+	{"matrix: {axes: {fs: [x, y, z]}, exclude: [{fs: y}], include: [{fs: w}, {}], allow_failures: [{fs: x}]}\n",
+	 "z, w, x?, x (2)?"},
+	/* if: of the file, of a row, which replaces it, and of rules */
+	{"if: branch = main\n", "default"},
+	{"if: branch = other\n", ""},
+	{"backend: [a, b]\nif: env(BACKEND) = b\nmatrix: {include: [{backend: c}, {backend: d, if: type = push}]}\n",
+	 "b, d"},
+	{"env: [A=1, A=2]\nmatrix: {exclude: [{if: env(A) = 2}], allow_failures: [{if: type = pull_request}]}\n",
+	 "A=1"},
+	{"env: {global: G=on, matrix: [A=1 B='x y']}\nif: env(B) = 'x y' AND env(G) = on AND env(NONE) IS blank\n",
+	 "A=1 B='x y'"},
+	/* stages: in their order, in each those that may fail last; a row takes that of the one before */
+	{"backend: [a, b]\nstages: [build, test, deploy]\nmatrix: {allow_failures: [{backend: a}], include: [{name: d, "
+	 "stage: deploy}, {name: d2, backend: b}, {name: m, stage: Build, backend: b}, {name: z, stage: last}]}\n",
+	 "m, b, a?, d2, d?, z?"},
+	{"matrix: [{name: a, stage: x}, {name: b}, {name: c, stage: y}]\n", "a, b, c"},
+	{"stages: [{name: x, if: branch = other}, y]\nmatrix: [{name: a, stage: x}, {name: b}, {name: c, stage: y}]\n",
+	 "c"},
+	{"matrix: {include: [{name: a, stage: x}, {name: b, stage: y}], allow_failures: [{stage: X}]}\n", "a?, b"},
 	{"branches: {only: [main, '/^v\\d+(?:\\.[0-9]+)*$/']}\n", "default"},
 	{"branches: 'dev, main'\n", "default"},
 	{"branches: {except: /^MAIN$/i}\n", ""},
@@ -237,6 +290,150 @@ static void test_expansion(void **state)
 			fail_msg("%s--- wanted\n%s\n--- got\n%s", yaml, good[i].names, got);
 		plan_release(&plan);
 	}
+}
+
+static void test_stages_of_a_plan(void **state)
+{
+	struct plan plan;
+
+	(void)state;
+	plan_of("image: x\nscript: x\nstages: [Build, none, Test]\nbackend: [a, b]\nmatrix: {fast_finish: true, "
+		"include: "
+		"[{stage: build}, {stage: more}]}\n",
+		&push, &plan);
+	assert_int_equal(plan.stages.len, 3);
+	assert_string_equal(plan.stages.items[0], "Build");
+	assert_string_equal(plan.stages.items[1], "Test");
+	assert_string_equal(plan.stages.items[2], "more");
+	assert_string_equal(plan.jobs[0].stage, "build");
+	assert_int_equal(plan.jobs[0].stage_number, 1);
+	assert_string_equal(plan.jobs[1].stage, "Test");
+	assert_int_equal(plan.jobs[1].stage_number, 2);
+	assert_int_equal(plan.jobs[3].stage_number, 3);
+	assert_true(plan.fast_finish);
+	plan_release(&plan);
+}
+
+/* What each rule did is told to who asks. */
+static void test_why_rules_matched_or_not(void **state)
+{
+	static const char yaml[] =
+		"image: x\nscript: x\nbackend: [unix, xen]\narch: [amd64, arm64]\nenv: [A=1, A=2]\nmatrix:\n"
+		"  exclude:\n  - {backend: xen, arch: arm64}\n  - {backend: unix, arch: i386}\n  - {backend: bsd, "
+		"arch: "
+		"mips}\n  - {backend: unix, env: A=3}\n  - {backend: unix, if: tag IS present}\n"
+		"  allow_failures: [{arch: arm64}]\n  include: [{name: lint}, {name: never, if: branch = x}]\n";
+	struct plan_problems problems, why = {0};
+	struct plan_context cx = push;
+	_cleanup_free_ char *text = NULL;
+	struct plan plan = {0};
+	struct err e;
+
+	(void)state;
+	cx.why = &why;
+	assert_done(plan_make("ci", yaml, strlen(yaml), &cx, &plan, &problems, &e), e);
+	text = plan_problems_text(&why, "ci", 1);
+	assert_string_equal(text,
+			    "ci:8:5: warning: exclude: matched 2 jobs: 'xen arm64 A=1', 'xen arm64 A=2'\n"
+			    "ci:9:5: warning: exclude: matched no job: none has arch i386, backend unix; 'unix amd64 "
+			    "A=1' is nearest "
+			    "and has arch amd64\n"
+			    "ci:10:5: warning: exclude: matched no job: none has arch mips, backend bsd\n"
+			    "ci:11:5: warning: exclude: matched no job: none has backend unix, env A=3; 'unix amd64 "
+			    "A=1' is nearest "
+			    "and has another env\n"
+			    "ci:12:5: warning: exclude: matched no job: its condition does not hold\n"
+			    "ci:13:20: warning: allow_failures: matched 2 jobs: 'unix arm64 A=1', 'unix arm64 A=2'\n"
+			    "ci:14:13: warning: include: makes job 5, 'lint'\n"
+			    "ci:14:27: warning: include: makes no job: it is excluded, its condition does not hold, or "
+			    "there is one just "
+			    "like it\n");
+	plan_problems_release(&why);
+	plan_problems_release(&problems);
+	plan_release(&plan);
+}
+
+/* --- the classic traps --- */
+
+static const struct {
+	const char *script, *warning; /* NULL: none */
+} traps[] = {
+	{"make", NULL},
+	{"make | tee log", "a failure of 'make' is hidden by the | after it: put 'set -o pipefail' before"},
+	{"make 2>&1 | tee log | cat",
+	 "a failure of 'make 2>&1' is hidden by the | after it: put 'set -o pipefail' before"},
+	{"set -o pipefail && make | tee log", NULL},
+	{"make || true", NULL},
+	{"make && echo done", NULL},
+	{"make; echo done", "a failure of 'make' is hidden by the ; after it: write && or two commands"},
+	{"make;", NULL},
+	{"make; # and that is all", NULL},
+	{"set -e; make; echo done", NULL},
+	{"export A=1; make", NULL},
+	{"cd src; make", NULL},
+	{"for i in a b; do make $i; done", NULL},
+	{"if [ -e x ]; then make | tee x; fi", NULL},
+	{"make && while read x; do echo $x; done", NULL},
+	{"echo 'a | b; c'", NULL},
+	{"echo \"a | b; c\"", NULL},
+	{"echo a \\| b", NULL},
+	{"test $(make | wc -l) = 3", NULL},
+	{"(make; echo done)", NULL},
+	{"echo `a | b`", NULL},
+	{"echo a#b | cat", "a failure of 'echo a#b' is hidden by the | after it: put 'set -o pipefail' before"},
+	{"make # a | b; c", NULL},
+	{"|\n  make\n  make check\n", "a failure of 'make' is hidden by the line after it: write && or two commands"},
+	{"|\n  make &&\n  make check\n", NULL},
+	{"|\n  make \\\n    check\n", NULL},
+	{"|\n  set -e\n  make\n  make check\n", NULL},
+	{"|\n  cat <<END\n  a; b | c\n  END\n", NULL},
+};
+
+static void test_scripts_that_hide_failures(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(traps); i++) {
+		_cleanup_free_ char *yaml = NULL, *text = NULL, *wanted = NULL;
+		struct plan plan = {0};
+		struct err e;
+		_cleanup_buf_ struct buf quoted = BUF_INIT(4096);
+
+		for (const char *p = traps[i].script; *p; p++) buf_addf(&quoted, *p == '\'' ? "''" : "%c", *p);
+		yaml = xasprintf(*traps[i].script == '|' ? "image: x\nscript: %s" : "image: x\nscript: '%s'\n",
+				 *traps[i].script == '|' ? traps[i].script : buf_str(&quoted));
+		assert_done(make(yaml, &push, &plan, &text, &e), e);
+		wanted = traps[i].warning ? xasprintf("ci:2:9: warning: %s\n", traps[i].warning) : xstrdup("");
+		if (strcmp(text, wanted) != 0) fail_msg("%s\n--- wanted\n%s--- got\n%s", traps[i].script, wanted, text);
+		plan_release(&plan);
+	}
+}
+
+static void test_other_traps(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	struct plan plan = {0};
+	struct err e;
+
+	(void)state;
+	assert_done(make("image: x\nscript:\n- set -o pipefail\n- make | tee x\nbranches: [release/*, /^a$b/]\n"
+			 "if: brnach = main\nnotify: [{command: x}]\ncache: [a]\ngit: {depth: 5}\n"
+			 "matrix: {axes: {fs: [a]}}\n"
+			 "check: {boot: unix, file: x, when: {fs: b, branch: refs/heads/main}}\n",
+			 &push, &plan, &text, &e),
+		    e);
+	assert_string_equal(
+		text, "ci:5:12: warning: branch 'release/*' matches nothing: it is an exact name; write a /regular "
+		      "expression/ "
+		      "for more than one\n"
+		      "ci:5:23: warning: branch '/^a$b/' matches nothing that a branch can be called\n"
+		      "ci:6:5: warning: 'brnach' is no attribute and is compared as a text, did you mean 'branch'?\n"
+		      "ci:7:1: warning: 'notify' is read but not carried out by this version yet\n"
+		      "ci:8:1: warning: 'cache' is read but not carried out by this version yet\n"
+		      "ci:9:7: warning: 'depth' is read but not carried out by this version yet\n"
+		      "ci:11:36: warning: no job has the fs 'b'\n"
+		      "ci:11:52: warning: branch 'refs/heads/main' matches nothing: a branch's name has no refs/heads/ "
+		      "before it\n");
+	plan_release(&plan);
 }
 
 static void test_included_row_overrides(void **state)
@@ -298,14 +495,15 @@ static void test_sealed_values(void **state)
 }
 
 static const char demo[] =
+	"cache: [~/.opam, x]\ngit: {depth: 50}\nstages: [test, more]\n"
 	"image: debian:bookworm\nscript: make\nbackend: [unix, xen]\narch: [amd64, arm64]\n"
-	"matrix: {exclude: [{backend: xen, arch: arm64}]}\n"
+	"matrix: {exclude: [{backend: xen, arch: arm64}], axes: {fs: fat}}\n"
 	"check:\n- when: {backend: unix}\n  boot: unix\n  http: {contains: <h1>}\n"
 	"- when: {backend: xen}\n  boot: qemu\n  expect: ready\n  timeout: 90s\n"
 	"publish:\n- when: {branch: [main, /^release/], backend: unix}\n  repo: /srv/d.git\n  files: "
 	"[site]\n  path: '{backend}-{arch}'\n"
 	"- when: {branch: main, backend: xen}\n  repo: git@h:d.git\n  key: KEY\n  files: [a.xen, b.in]\n"
-	"  path: '{backend}/{arch}/{branch}'\n  branch: live\n  keep: 20\n";
+	"  path: '{backend}/{arch}/{fs}/{branch}'\n  branch: live\n  keep: 20\n";
 
 static void test_check_and_publish_by_cell(void **state)
 {
@@ -322,7 +520,7 @@ static void test_check_and_publish_by_cell(void **state)
 	assert_string_equal(plan.jobs[0].check.http_path, "/");
 	assert_int_equal(plan.jobs[0].check.http_status, 200);
 	assert_int_equal(plan.jobs[0].check.timeout_ms, 60000);
-	assert_string_equal(plan.jobs[2].publish.path, "xen/amd64/main");
+	assert_string_equal(plan.jobs[2].publish.path, "xen/amd64/fat/main");
 	assert_string_equal(plan.jobs[2].publish.branch, "live");
 	assert_int_equal(plan.jobs[2].publish.keep, 20);
 	assert_int_equal(plan.jobs[2].check.boot, BOOT_QEMU);
@@ -447,6 +645,48 @@ static void test_same_bytes_in_same_bytes_out(void **state)
 	}
 }
 
+/* What the reader does not take yet, the job's form holds all the same. */
+static void test_json_of_what_is_to_come(void **state)
+{
+	struct job_spec j = {
+		.name = (char[]){"n"},
+		.image = (char[]){"i"},
+		.git = {.depth = 3, .submodules = 1},
+		.check = {.boot = BOOT_UNIX, .delay_ms = 50, .loss_ppm = 10000, .script = (char[]){"./t"}}};
+	_cleanup_json_ json_t *json = job_spec_to_json(&j), *again = NULL;
+	struct job_spec back = {0};
+	struct err e;
+
+	(void)state;
+	assert_done(job_spec_from_json(json, &back, &e), e);
+	assert_int_equal(back.git.submodules, 1);
+	assert_int_equal(back.check.delay_ms, 50);
+	assert_int_equal(back.check.loss_ppm, 10000);
+	assert_string_equal(back.check.script, "./t");
+	again = job_spec_to_json(&back);
+	assert_true(json_equal(json, again));
+	job_spec_release(&back);
+}
+
+static void test_plan_as_json(void **state)
+{
+	_cleanup_json_ json_t *json = NULL;
+	struct plan plan;
+
+	(void)state;
+	plan_of("image: x\nscript: x\nstages: [b]\nmatrix: {fast_finish: yes, include: [{name: n, stage: b, env: A=1 "
+		"B=2}]}\nnotify: [{command: c, if: branch = main}]\n",
+		&push, &plan);
+	json = plan_to_json(&plan);
+	assert_string_equal(json_string_value(json_at(json_array_get(json_at(json, "stages"), 0), "name")), "b");
+	assert_string_equal(json_string_value(json_at(json_array_get(json_at(json, "notify"), 0), "command")), "c");
+	assert_true(json_is_true(json_at(json, "fast_finish")));
+	assert_string_equal(json_string_value(json_at(json_array_get(json_at(json, "jobs"), 0), "stage")), "b");
+	assert_int_equal(json_array_size(json_at(json_array_get(json_at(json, "jobs"), 0), "env")), 2);
+	assert_int_equal(json_integer_value(json_at(json_array_get(json_at(json, "specs"), 0), "stage_number")), 1);
+	plan_release(&plan);
+}
+
 /* --- hostile input --- */
 
 /* Work that grows faster than its input would take minutes; the clock is this process's own, a busy machine does not
@@ -535,6 +775,12 @@ int main(void)
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_expansion),
 		cmocka_unit_test(test_included_row_overrides),
+		cmocka_unit_test(test_stages_of_a_plan),
+		cmocka_unit_test(test_why_rules_matched_or_not),
+		cmocka_unit_test(test_scripts_that_hide_failures),
+		cmocka_unit_test(test_other_traps),
+		cmocka_unit_test(test_json_of_what_is_to_come),
+		cmocka_unit_test(test_plan_as_json),
 		cmocka_unit_test(test_sealed_values),
 		cmocka_unit_test(test_check_and_publish_by_cell),
 		cmocka_unit_test(test_what_never_publishes),

@@ -169,6 +169,43 @@ static void test_deep_by_aliases(void **state)
 	refused_buf(&b, 63, 12, "nested too deep by aliases");
 }
 
+/* --- lenient --- */
+
+static void test_lenient(void **state)
+{
+	static const char text[] = "a: *nothing\nb: {<<: *nothing, c: 1}\n---\nd: 2\n";
+	_cleanup_yaml_ struct yaml_doc doc = {0};
+	struct yaml_place at;
+	struct err e;
+
+	(void)state;
+	refused(text, 1, 4, "unknown alias '*nothing'");
+	assert_done(yaml_parse(text, strlen(text), YAML_LENIENT, &doc, &at, &e), e);
+	assert_int_equal(doc.root->len, 2);
+	assert_true(yaml_is_null(yaml_get(doc.root, "a")));
+	assert_string_equal(yaml_get(yaml_get(doc.root, "b"), "c")->text, "1");
+	assert_int_equal(doc.npardons, 4);
+	assert_string_equal(doc.pardons[0].text, "unknown alias '*nothing': read as nothing");
+	assert_int_equal(doc.pardons[0].at.line, 1);
+	assert_string_equal(doc.pardons[2].text, "'<<' takes a mapping, or a list of them: left out");
+	assert_string_equal(doc.pardons[3].text, "a second document begins here: left out");
+	assert_int_equal(doc.pardons[3].at.line, 3);
+}
+
+/* A large text behind an alias is large as often as it is named. */
+static void test_text_behind_aliases_is_counted(void **state)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(YAML_MAX_BYTES);
+
+	(void)state;
+	buf_adds(&b, "a: &a '");
+	for (int i = 0; i < 50000; i++) buf_adds(&b, "xxxxxxxxxx");
+	buf_adds(&b, "'\nb: [");
+	for (int i = 0; i < 20; i++) buf_adds(&b, "*a, ");
+	buf_adds(&b, "]\n");
+	refused(buf_str(&b), 2, 33, "more than 4194304 bytes of text, aliases counted as copies");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +216,8 @@ int main(void)
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_hostile_sizes),
 		cmocka_unit_test(test_deep_by_aliases),
+		cmocka_unit_test(test_lenient),
+		cmocka_unit_test(test_text_behind_aliases_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
