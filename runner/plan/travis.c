@@ -228,12 +228,28 @@ static void unused_key(struct reader *r, const struct travis_key *k, const struc
 
 /* --- settings: what is carried out of what stands at the top or in a row --- */
 
+static void say_unused(struct reader *r, const struct yaml_node *map, const char *const *used, const char *in)
+{
+	for (size_t i = 0; map && map->kind == YAML_MAP && i < map->len; i++) {
+		const char *const *u = used;
+
+		while (*u && strcmp(*u, map->pairs[i].key->text) != 0) u++;
+		if (!*u && !map->pairs[i].repeated)
+			problem_add(r->problems, node_place(map->pairs[i].key), 1, "'%s' in '%s' is not carried out",
+				    map->pairs[i].key->text, in);
+	}
+}
+
 static void read_addons(struct reader *r, const struct yaml_node *addons, struct settings *s)
 {
+	static const char *const of_addons[] = {"apt", "apt_packages", NULL}, *const of_apt[] = {"packages", "update",
+												 NULL};
 	static char word[] = "packages";
 	static const struct yaml_node name = {.kind = YAML_TEXT, .text = word};
 	const struct yaml_node *apt = yaml_get(addons, "apt"), *list = yaml_get(addons, "apt_packages");
 
+	say_unused(r, addons, of_addons, "addons");
+	say_unused(r, apt, of_apt, "apt");
 	if (apt && apt->kind == YAML_MAP) apt = yaml_get(apt, "packages");
 	if (!apt || yaml_is_null(apt)) apt = list;
 	if (!apt || yaml_is_null(apt)) return;

@@ -986,6 +986,35 @@ static void test_a_build_does_not_wait_for_what_is_not_awaited(void **state)
 	job_is(f, build, 1, JOB_ERRORED, "why");
 }
 
+/* The step that makes the jobs' table anew keeps the rows, and no id is ever used twice, also not one that is gone. */
+static void test_jobs_live_through_their_new_table(void **state)
+{
+	struct fixture *f = *state;
+	struct job_row *rows;
+	int64_t build = add_build(f, "d1", commit_a, 2), second;
+	size_t n;
+	struct db *db;
+
+	store_close(&f->s);
+	store_close(&f->other);
+	ok(db_open(f->path, &db, &f->e));
+	ok(db_script(db, "DELETE FROM jobs WHERE id = 2; PRAGMA user_version = 3", &f->e));
+	db_close(&db);
+	ok(store_open(f->path, &f->s, &f->e));
+	ok(store_open(f->path, &f->other, &f->e));
+	ok(store_build_jobs(f->s, build, &rows, &n, &f->e));
+	assert_int_equal(n, 1);
+	assert_int_equal(rows[0].id, 1);
+	assert_string_equal(rows[0].name, "unix amd64");
+	assert_string_equal(rows[0].spec, "{\"a\":1}");
+	assert_int_equal(rows[0].state, JOB_QUEUED);
+	job_rows_free(&rows, n);
+	second = add_build(f, "d2", commit_b, 1);
+	ok(store_build_jobs(f->s, second, &rows, &n, &f->e));
+	assert_int_equal(rows[0].id, 3);
+	job_rows_free(&rows, n);
+}
+
 static void test_newer_schema_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -1295,6 +1324,7 @@ int main(void)
 		with_store(test_a_stage_waits_for_the_one_before),
 		with_store(test_a_stage_that_fails_ends_the_build),
 		with_store(test_a_build_does_not_wait_for_what_is_not_awaited),
+		with_store(test_jobs_live_through_their_new_table),
 		with_store(test_newer_schema_is_refused),
 		with_store(test_other_files_are_refused),
 		with_store(test_full_disk_leaves_nothing_half_done),
