@@ -104,9 +104,9 @@ $(B)/bin/slipway-init: runner/sandbox/init/init.c
 	@strip $@
 
 # Static: it is copied to target boxes.
-$(B)/bin/slipway-supervise: deploy-hooks/supervise.c
+$(B)/bin/slipway-supervise: $(wildcard deploy-hooks/supervise/*.[ch])
 	@mkdir -p $(@D)
-	$(call say,CC    $<)$(CC) $(CPPFLAGS) $(CFLAGS) -Os -static -MMD -MP -MF $(B)/slipway-supervise.d $< -o $@
+	$(call say,CC    $@)$(CC) $(CPPFLAGS) $(CFLAGS) -Os -static $(filter %.c,$^) -o $@
 	@strip $@
 
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(B)/libslipway.a

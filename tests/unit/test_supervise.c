@@ -9,7 +9,12 @@
 
 #define main supervise_main
 int supervise_main(int argc, char **argv);
-#include "deploy-hooks/supervise.c"
+#include "deploy-hooks/supervise/control.c"
+#include "deploy-hooks/supervise/main.c"
+#include "deploy-hooks/supervise/proc.c"
+#include "deploy-hooks/supervise/swap.c"
+#include "deploy-hooks/supervise/takeover.c"
+#include "deploy-hooks/supervise/text.c"
 #undef main
 
 static int split(const char *text, struct fields *f)
@@ -99,8 +104,8 @@ static void test_the_record_of_another_boot_names_no_process(void **state)
 	struct fields f;
 	char self[200];
 	(void)state;
-	memset(&s, 0, sizeof s);
-	s.logs = "/nonexistent";
+	memset(&sup, 0, sizeof sup);
+	sup.logs = "/nonexistent";
 	assert_int_equal(split("boot\tthen", &f), 0);
 	record_line(&f, "now");
 	snprintf(self, sizeof self, "live\t%d\t%llu\tabc\t/bin/x\targ", (int)getpid(),

@@ -56,8 +56,8 @@ check() {
 	if [ -n "$found" ]; then
 		cp "$found" "$program.new" || fail 2 "cannot copy '$found'"
 	elif command -v cc >/dev/null; then
-		said=$(cc -std=c17 -D_GNU_SOURCE -O2 -static "$SCRIPTS/supervise.c" -o "$program.new" 2>&1) ||
-			fail 2 "cannot compile '$SCRIPTS/supervise.c': $said"
+		said=$(cc -std=c17 -D_GNU_SOURCE -O2 -static "$SCRIPTS"/supervise/*.c -o "$program.new" 2>&1) ||
+			fail 2 "cannot compile '$SCRIPTS/supervise': $said"
 	else
 		fail 2 "slipway-supervise is not on PATH and not in scripts/bin, and there is no C compiler to make it"
 	fi
