@@ -383,3 +383,16 @@ const char *child_self(void)
 	if (n <= 0) die("cannot read /proc/self/exe: %s", strerror(errno));
 	return path;
 }
+
+char *child_beside(const char *name)
+{
+	static const char *const folders[] = {"", "../libexec/slipway/", "../../bin/"};
+	const char *self = child_self(), *slash = strrchr(self, '/');
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+		_cleanup_free_ char *path = xasprintf("%.*s%s%s", (int)(slash - self) + 1, self, folders[i], name);
+
+		if (!access(path, X_OK)) return steal(path);
+	}
+	return NULL;
+}

@@ -235,10 +235,11 @@ static int start_leader(struct serve *s, const struct job_row *row, struct err *
 {
 	_cleanup_free_ char *dir = home_job(&s->home, row->id, NULL), *lock_path = home_job(&s->home, row->id, "lock");
 	_cleanup_free_ char *id = xasprintf("%lld", (long long)row->id), *attempt = xasprintf("%d", row->attempt);
-	_cleanup_free_ char *said = home_job(&s->home, row->id, "leader.err");
+	_cleanup_free_ char *said = home_job(&s->home, row->id, "leader.err"), *program = child_beside("slipway-job");
 	_cleanup_close_ int lock = -1, out = -1;
 	struct child_fd pass[1];
-	struct child_opts o = {.argv = (const char *const[]){child_self(), "job", s->home.state, id, attempt, NULL},
+	struct child_opts o = {.argv = (const char *const[]){program ? program : child_self(), "job", s->home.state, id,
+							     attempt, NULL},
 			       .setsid = 1,
 			       .fds = pass,
 			       .nfds = 1};

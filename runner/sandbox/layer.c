@@ -77,7 +77,8 @@ static int watch_unpack(struct layer *l, pid_t pid, int fd, const char *name, st
 
 int layer_unpack(struct layer *l, int fd, const char *name, struct err *e)
 {
-	const char *const argv[] = {child_self(), "unpack", NULL};
+	_cleanup_free_ char *runner = child_beside("runner");
+	const char *const argv[] = {runner ? runner : child_self(), "unpack", NULL};
 	_cleanup_buf_ struct buf complaint = BUF_INIT(4096);
 	_cleanup_close_ int says = memfd_create("unpack", MFD_CLOEXEC);
 	struct err unread;

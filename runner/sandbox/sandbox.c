@@ -48,7 +48,11 @@ void sandbox_set_runner(const char *path)
 
 static const char *runner(void)
 {
-	return runner_path ? runner_path : child_self();
+	static char *path;
+
+	if (runner_path) return runner_path;
+	if (!path) path = child_beside("slipway-job");
+	return path ? path : child_self();
 }
 
 static int open_init(int *fd_r, struct err *e)
