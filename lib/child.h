@@ -74,7 +74,8 @@ int child_check(const struct child_opts *o, const struct buf *input, int timeout
 
 /* Path of this very binary, for fork+exec of ourselves. Static storage. */
 const char *child_self(void);
-/* Another of our programs: in the folder of this one, or where `make install` puts it; NULL: not there. Caller frees. */
+/* Another of our programs: in the folder of this one, or where `make install` puts it; NULL: not there. Caller frees.
+ */
 char *child_beside(const char *name);
 
 #endif
