@@ -134,10 +134,11 @@ static int start_script(struct job *j, struct script_run *r, struct err *e)
 		"/bin/sh", "-c", "if command -v bash >/dev/null 2>&1; then exec bash \"$0\"; else exec sh \"$0\"; fi",
 		script_path, NULL};
 	_cleanup_vec_ struct vec env = VEC_INIT;
-	_cleanup_close_ int theirs = -1;
+	_cleanup_close_ int theirs = -1, in = -1;
 	struct sandbox_run run = {.argv = argv, .cwd = source_dir, .stop_grace_ms = STOP_GRACE_MS};
 	int p[2];
 
+	if (j->second_half && job_network_open(j, &in, e)) return -1;
 	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
 	r->out = p[0];
 	theirs = p[1];
@@ -145,6 +146,7 @@ static int start_script(struct job *j, struct script_run *r, struct err *e)
 	job_environment(j, &env);
 	run.env = (const char *const *)vec_argv(&env);
 	run.out = theirs;
+	run.in = in > 0 ? in : 0;
 	return sandbox_start(j->box, &run, e);
 }
 
@@ -158,9 +160,11 @@ static int run_script(struct job *j, struct script_run *r, struct err *e)
 	r->open = 2;
 	loop_fd(j->loop, r->out, POLLIN, on_script_output, r);
 	loop_fd(j->loop, sandbox_fd(j->box), POLLIN, on_script_end, r);
+	job_network_watch(j);
 	loop_fd(j->loop, j->clock_fd, POLLIN, on_timeout, j);
 	j->silence_timer = loop_timer(j->loop, j->spec.silence_ms, on_silence, j);
 	if (loop_run(j->loop, e)) return -1;
+	job_network_release(j);
 	loop_fd_remove(j->loop, j->clock_fd);
 	loop_timer_cancel(j->loop, j->silence_timer);
 	if (!r->failure.kind) return 0;
@@ -204,7 +208,9 @@ static int64_t memory_limit(const struct job *j)
 static int make_box(struct job *j, struct err *e)
 {
 	_cleanup_free_ char *id = xasprintf("j%lld-%d", (long long)j->row.id, j->row.attempt);
-	_cleanup_free_ char *dir = xasprintf("%s/box", j->dir), *script = job_script(j);
+	_cleanup_free_ char *dir = xasprintf("%s/box", j->dir), *script = job_script(j, &j->second_half);
+	_cleanup_free_ char *allow = home_file(&j->home, "job-allow-addresses"),
+			    *refuse = home_file(&j->home, "job-refuse-addresses");
 	_cleanup_vec_ struct vec notes = VEC_INIT;
 	struct sandbox_opts o = {.id = id,
 				 .dir = dir,
@@ -214,7 +220,9 @@ static int make_box(struct job *j, struct err *e)
 					    .disk_bytes = j->spec.limits.disk_bytes,
 					    .cpus_milli = j->spec.limits.cpus_milli,
 					    .pids = j->spec.limits.pids ? j->spec.limits.pids : MOST_PIDS},
-				 .network = j->spec.network != NETWORK_OFF};
+				 .network = j->spec.network != NETWORK_OFF,
+				 .allow = allow,
+				 .refuse = refuse};
 
 	if (fs_mkdirs(dir, 0700, e) || sandbox_open(&o, &j->box, &notes, e)) return -1;
 	for (size_t i = 0; i < notes.len; i++) log_line(j->log, "slipway: %s", notes.items[i]);
@@ -390,6 +398,7 @@ static void release(struct job *j)
 	job_secrets_release(j);
 	image_release(&j->image);
 	job_files_release(j);
+	job_network_release(j);
 	job_spec_release(&j->spec);
 	event_row_release(&j->event);
 	repo_release(&j->repo);

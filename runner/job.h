@@ -42,9 +42,12 @@ struct job {
 	char *boot_file; /* what the boot proof boots, relative to <dir>/out; NULL: nothing */
 	int64_t taken_bytes;
 	struct sandbox *box;
-	int canceled;   /* somebody asked for it: the row says so */
-	int abandoned;  /* SIGTERM came and nobody had asked: this box stops; the job is to be run again */
-	int publishing; /* from here on it is not stopped half way */
+	char *second_half;   /* of the script, for when the network is off; NULL: it was given all of it */
+	size_t second_given; /* bytes of it */
+	int network_sock;    /* 0: none */
+	int canceled;        /* somebody asked for it: the row says so */
+	int abandoned;       /* SIGTERM came and nobody had asked: this box stops; the job is to be run again */
+	int publishing;      /* from here on it is not stopped half way */
 
 	/* the step under way: exactly one of box run and child */
 	pid_t child; /* 0: none */
@@ -69,8 +72,18 @@ void job_exports(const struct job *j, struct vec *exports);
 void job_travis_exports(const struct job *j, struct vec *exports);
 /* The container's environment: the basics and the secrets. */
 void job_environment(const struct job *j, struct vec *env);
-/* The job's script; caller frees. */
-char *job_script(const struct job *j);
+/* The job's script; caller frees. second_r: with `network: install` the part that the script gets when its network is
+ * off, untouched otherwise. */
+char *job_script(const struct job *j, char **second_r);
+
+/* --- job_network.c: `network: install` --- */
+
+/* job_network_open - the script's standard input, which is the way it asks for its second part; 0 where it needs none.
+ * The caller closes it. */
+int job_network_open(struct job *j, int *in_r, struct err *e) MUST_USE;
+/* From here on the loop answers the script. */
+void job_network_watch(struct job *j);
+void job_network_release(struct job *j);
 
 /* --- job_files.c: files the script made --- */
 

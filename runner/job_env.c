@@ -135,7 +135,7 @@ void job_environment(const struct job *j, struct vec *env)
 		vec_setenv(env, j->secrets[i].name, (const char *)j->secrets[i].value.data);
 }
 
-char *job_script(const struct job *j)
+char *job_script(const struct job *j, char **second_r)
 {
 	_cleanup_vec_ struct vec exports = VEC_INIT, names = VEC_INIT;
 	struct script_context cx = {.file = plan_dialect_file(j->spec.dialect)};
@@ -146,5 +146,6 @@ char *job_script(const struct job *j)
 	cx.secret_names = (const char *const *)vec_argv(&names);
 	if (j->event.ev.from_fork)
 		for (size_t i = 0; i < j->spec.nenv; i++) cx.secrets_removed |= !j->spec.env[i].text;
-	return script_make(&j->spec, &cx);
+	return j->spec.network == NETWORK_INSTALL ? script_make_halves(&j->spec, &cx, second_r)
+						  : script_make(&j->spec, &cx);
 }

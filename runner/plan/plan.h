@@ -184,6 +184,12 @@ struct script_context {
  * whatever status a command of the user's ends the shell with. Caller frees.
  *  src  Travis's build script generator; ci.yml(5) */
 char *script_make(const struct job_spec *j, const struct script_context *cx);
+/* script_make_halves - the same in two parts, for a job whose network ends with its install phase. The first wants one
+ * end of a stream socket pair as its standard input; at the end of that phase it writes a byte there, and runs what it
+ * then reads until the end of file: second_r, which it is given when there is no network any more. So whatever the
+ * first part does, it can but end the network early; without that the second part is not in the box. The commands of
+ * the first part must leave descriptor 7 alone. Caller frees both. */
+char *script_make_halves(const struct job_spec *j, const struct script_context *cx, char **second_r);
 
 /* The language itself, for docs and editors: every key of .ci.yml, from the table the reader reads by. */
 struct plan_key {

@@ -267,9 +267,6 @@ void read_network(struct reader *r, const struct yaml_node *key, const struct ya
 	int i = read_choice(r, key, v, words, ARRAY_LEN(words));
 
 	if (i >= 0) *(enum plan_network *)to = (enum plan_network)i;
-	if (i == NETWORK_INSTALL)
-		wrong(r, node_place(v),
-		      "'install' in 'network' is not supported by this version yet: take 'on' or 'off'");
 }
 
 void read_yes_no(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)

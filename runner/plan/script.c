@@ -259,27 +259,57 @@ static void add_phase(struct buf *b, const struct job_spec *j, enum plan_phase p
 	}
 }
 
+/* Up to the end of the install phase. */
+static void add_first_half(struct buf *b, const struct job_spec *j, const struct script_context *cx)
+{
+	buf_adds(b, prologue);
+	buf_adds(b, script_helpers);
+	add_exports(b, j, cx->exports);
+	add_env(b, j, cx);
+	if (j->dialect == PLAN_TRAVIS) add_language(b, j);
+	add_phase(b, j, PHASE_BEFORE_INSTALL);
+	add_phase(b, j, PHASE_INSTALL);
+}
+
+static void add_second_half(struct buf *b, const struct job_spec *j)
+{
+	add_phase(b, j, PHASE_BEFORE_SCRIPT);
+	add_phase(b, j, PHASE_SCRIPT);
+	buf_adds(b, "if [ \"$slipway_result\" = 0 ]; then\n:\n");
+	add_phase(b, j, PHASE_AFTER_SUCCESS);
+	buf_adds(b, "else\n:\n");
+	add_phase(b, j, PHASE_AFTER_FAILURE);
+	buf_adds(b, "fi\n");
+	add_phase(b, j, PHASE_AFTER_SCRIPT);
+	buf_adds(b, "printf '\\nDone. Your build exited with %s.\\n' \"${slipway_result:-86}\"\n");
+	buf_adds(b, "slipway_done=1\nexit \"${slipway_result:-86}\"\n");
+}
+
 char *script_make(const struct job_spec *j, const struct script_context *cx)
 {
 	struct buf b = BUF_INIT(SIZE_MAX / 2);
 
 	buf_adds(&b, "#!/bin/sh\n");
-	buf_adds(&b, prologue);
-	buf_adds(&b, script_helpers);
-	add_exports(&b, j, cx->exports);
-	add_env(&b, j, cx);
-	if (j->dialect == PLAN_TRAVIS) add_language(&b, j);
-	add_phase(&b, j, PHASE_BEFORE_INSTALL);
-	add_phase(&b, j, PHASE_INSTALL);
-	add_phase(&b, j, PHASE_BEFORE_SCRIPT);
-	add_phase(&b, j, PHASE_SCRIPT);
-	buf_adds(&b, "if [ \"$slipway_result\" = 0 ]; then\n:\n");
-	add_phase(&b, j, PHASE_AFTER_SUCCESS);
-	buf_adds(&b, "else\n:\n");
-	add_phase(&b, j, PHASE_AFTER_FAILURE);
-	buf_adds(&b, "fi\n");
-	add_phase(&b, j, PHASE_AFTER_SCRIPT);
-	buf_adds(&b, "printf '\\nDone. Your build exited with %s.\\n' \"${slipway_result:-86}\"\n");
-	buf_adds(&b, "slipway_done=1\nexit \"${slipway_result:-86}\"\n");
+	add_first_half(&b, j, cx);
+	add_second_half(&b, j);
+	return buf_steal(&b);
+}
+
+/* The two ends of the socket are the same descriptor: one byte asks, what is read until its end is the answer. Not
+ * `read`: the shell would take it a byte at a time. */
+char *script_make_halves(const struct job_spec *j, const struct script_context *cx, char **second_r)
+{
+	struct buf b = BUF_INIT(SIZE_MAX / 2), second = BUF_INIT(SIZE_MAX / 2);
+
+	buf_adds(&b, "#!/bin/sh\nexec 7<&0\n");
+	add_first_half(&b, j, cx);
+	buf_adds(&b, "slipway_phase='the end of install' slipway_command='cat <&7'\n"
+		     "printf . >&7\n"
+		     "command eval \"$(cat <&7)\"\n"
+		     "printf '\\nThe network could not be switched off: descriptor 7 is not what it was.\\n'\n"
+		     "slipway_done=1\nexit 2\n");
+	buf_adds(&second, "exec 7<&-\n");
+	add_second_half(&second, j);
+	*second_r = buf_steal(&second);
 	return buf_steal(&b);
 }

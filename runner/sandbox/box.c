@@ -46,6 +46,7 @@ struct box {
 	struct loop *loop;
 	int sock;
 	struct box_place place;
+	char *rules;   /* for its network */
 	unsigned runs; /* so that each container has an id of its own */
 	struct {
 		pid_t pid; /* of the container's init, as we see it */
@@ -267,8 +268,14 @@ static int send_file(void *arg, const char *path, int fd, mode_t mode, uint64_t 
 static int do_request(struct box *b, struct proto_msg *m, int *fd_r, struct err *e)
 {
 	switch (m->op) {
+	case BOX_RULES:
+		if (want(m, 1, 0, e)) return -1;
+		free_p(&b->rules);
+		b->rules = xstrdup(m->s.items[0]);
+		return 0;
+	case BOX_OFFLINE: return box_net_off(e);
 	case BOX_SETUP:
-		if (box_setup(m, &b->place, e)) return -1;
+		if (box_setup(m, b->rules, &b->place, e)) return -1;
 		b->state = IDLE;
 		return 0;
 	case BOX_PUT_FILE:
@@ -302,9 +309,10 @@ static const struct {
 	enum state in;
 	int answered;
 } rules[BOX_OPS] = {
-	[BOX_SETUP] = {NEW, 1},           [BOX_PUT_FILE] = {IDLE, 1}, [BOX_PUT_TAR] = {IDLE, 1},
-	[BOX_PUT_GIT] = {IDLE, 1},        [BOX_START] = {IDLE, 1},    [BOX_STOP] = {IDLE | RUNNING, 0},
-	[BOX_KILL] = {IDLE | RUNNING, 0}, [BOX_COLLECT] = {IDLE, 1},  [BOX_CONNECT] = {IDLE | RUNNING, 1},
+	[BOX_RULES] = {NEW, 1},     [BOX_OFFLINE] = {IDLE | RUNNING, 1}, [BOX_SETUP] = {NEW, 1},
+	[BOX_PUT_FILE] = {IDLE, 1}, [BOX_PUT_TAR] = {IDLE, 1},           [BOX_PUT_GIT] = {IDLE, 1},
+	[BOX_START] = {IDLE, 1},    [BOX_STOP] = {IDLE | RUNNING, 0},    [BOX_KILL] = {IDLE | RUNNING, 0},
+	[BOX_COLLECT] = {IDLE, 1},  [BOX_CONNECT] = {IDLE | RUNNING, 1},
 };
 
 static const char *state_name(enum state s)

@@ -24,7 +24,7 @@ struct box_place {
 };
 
 /* boxsetup.c: namespaces, mounts, config.json. The message's descriptors are used up. */
-int box_setup(struct proto_msg *m, struct box_place *p_r, struct err *e) MUST_USE;
+int box_setup(struct proto_msg *m, const char *rules, struct box_place *p_r, struct err *e) MUST_USE;
 
 /* boxnet.c: first a network namespace of our own with lo up; when our mounts are there, pasta is let go. */
 struct box_net {
@@ -32,11 +32,14 @@ struct box_net {
 	int down, up;
 };
 int box_net_open(int network, struct box_net *n_r, struct err *e) MUST_USE;
-int box_net_start(struct box_net *n, struct err *e) MUST_USE;
+int box_net_start(struct box_net *n, const char *rules, struct err *e) MUST_USE; /* rules: netrules.h */
+/* box_net_off - for ever: nothing but loopback is left when this returns 0. Without a network: nothing to do. */
+int box_net_off(struct err *e) MUST_USE;
 int box_net_files(int root, int network, struct err *e) MUST_USE; /* hosts, resolv.conf */
 int box_net_connect(int port, int *fd_r, struct err *e) MUST_USE;
 /* box_net_resolv - the name servers of a resolv.conf that can be reached from another loopback; "" when none */
 char *box_net_resolv(const char *text);
+char *box_net_servers(void); /* of this host's own */
 
 /* boxgit.c: a work tree at a commit and these tags, from a git-upload-pack that the leader runs */
 int box_git(int root, const char *path, const char *commit, const char *const *tags, int peer, struct err *e) MUST_USE;

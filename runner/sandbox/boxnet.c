@@ -7,6 +7,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/buf.h"
@@ -23,7 +25,9 @@
 #include "runner/sandbox/oci.h"
 #include "runner/sandbox/tree.h"
 
-enum { PASTA_TIMEOUT_MS = 15000, CONNECT_TIMEOUT_MS = 2000 };
+enum { PASTA_TIMEOUT_MS = 15000, CONNECT_TIMEOUT_MS = 2000, NFT_TIMEOUT_MS = 15000, OFF_TIMEOUT_MS = 5000 };
+
+static const char pasta_pid[] = BOX_STATE "/pasta.pid";
 
 static int lo_up(struct err *e)
 {
@@ -40,10 +44,14 @@ static int lo_up(struct err *e)
 static _Noreturn void start_pasta(int down, int up)
 {
 	/* Neither the host's loopback is reached from the box, by the gateway's address or by a forwarded port, nor the
-	 * box's from the host. */
-	const char *argv[] = {
-		"pasta", "-q", "--config-net", "--no-netns-quit", "--no-map-gw", "-t", "none", "-u", "none", "-T",
-		"none",  "-U", "none",         "--netns",         BOX_NETNS,     NULL};
+	 * box's from the host. The box has an address of its own, so that the host's, where its owner lets a job have
+	 * it, is the host's. */
+	const char *argv[] = {"pasta",       "-q",      "--config-net", "--no-netns-quit",
+			      "--no-map-gw", "-a",      "10.213.97.2",  "-n",
+			      "30",          "-g",      "10.213.97.1",  "-t",
+			      "none",        "-u",      "none",         "-T",
+			      "none",        "-U",      "none",         "-P",
+			      pasta_pid,     "--netns", BOX_NETNS,      NULL};
 	struct child_opts o = {.argv = argv};
 	struct err e;
 	char go;
@@ -79,7 +87,21 @@ int box_net_open(int network, struct box_net *n_r, struct err *e)
 	return lo_up(e);
 }
 
-int box_net_start(struct box_net *n, struct err *e)
+/* Before anything of a stranger runs: what the box may not reach (netrules.h). */
+static int load_rules(const char *rules, struct err *e)
+{
+	/* Debian's, which an ordinary user's PATH does not lead to. */
+	const char *argv[] = {fs_exists("/usr/sbin/nft") ? "/usr/sbin/nft" : "nft", "-f", "-", NULL};
+	_cleanup_buf_ struct buf in = BUF_INIT(1 << 20);
+	struct child_opts o = {.argv = argv, .cwd = "/"};
+
+	buf_adds(&in, rules);
+	if (child_check(&o, &in, NFT_TIMEOUT_MS, NULL, e))
+		return err_wrap(e, "cannot keep the box from this host's addresses (run: runner doctor)");
+	return 0;
+}
+
+int box_net_start(struct box_net *n, const char *rules, struct err *e)
 {
 	_cleanup_close_ int down = n->down, up = n->up, file = -1;
 	_cleanup_buf_ struct buf why = BUF_INIT(4096);
@@ -93,7 +115,50 @@ int box_net_start(struct box_net *n, struct err *e)
 	if (write(down, "x", 1) != 1) return err_sys(e, "cannot start pasta");
 	if (fs_read_fd(up, "pasta's starter", &why, e)) return -1;
 	while (waitpid(n->starter, &status, 0) < 0 && errno == EINTR) {}
-	return why.len ? err_set(e, ERR_REMOTE, "cannot connect the box to the network: %s", buf_str(&why)) : 0;
+	if (why.len) return err_set(e, ERR_REMOTE, "cannot connect the box to the network: %s", buf_str(&why));
+	return load_rules(rules, e);
+}
+
+/* How many interfaces are there beside loopback; each is taken down. */
+static int take_down(struct err *e)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct if_nameindex *list = if_nameindex();
+	int n = 0;
+
+	if (fd < 0 || !list) return err_sys(e, "cannot list the box's network interfaces");
+	for (struct if_nameindex *p = list; p->if_index; p++) {
+		struct ifreq r = {0};
+
+		if (!strcmp(p->if_name, "lo")) continue;
+		snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", p->if_name);
+		if (ioctl(fd, SIOCGIFFLAGS, &r)) continue; /* it has just gone */
+		n++;
+		r.ifr_flags &= ~IFF_UP;
+		if (ioctl(fd, SIOCSIFFLAGS, &r) && errno != ENODEV) n = err_sys(e, "cannot take '%s' down", r.ifr_name);
+		if (n < 0) break;
+	}
+	if_freenameindex(list);
+	return n;
+}
+
+/* First the interface, which stops what is under way at once; with pasta it goes for ever. */
+int box_net_off(struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(64);
+	int64_t deadline = clock_mono_ms() + OFF_TIMEOUT_MS;
+	struct timespec pause = {.tv_nsec = 1000000};
+	pid_t pid;
+	int left;
+
+	if (!fs_exists(pasta_pid)) return 0;
+	if (take_down(e) < 0 || fs_read_file(pasta_pid, &text, e)) return -1;
+	pid = (pid_t)strtol(buf_str(&text), NULL, 10);
+	if (pid > 1) kill(pid, SIGKILL);
+	while ((left = take_down(e)) > 0 && clock_mono_ms() < deadline) nanosleep(&pause, NULL);
+	if (left < 0) return -1;
+	if (left) return err_set(e, ERR_BUSY, "cannot cut the box off the network: pasta does not end");
+	return unlink(pasta_pid) ? err_sys(e, "cannot remove '%s'", pasta_pid) : 0;
 }
 
 char *box_net_resolv(const char *text)
@@ -126,17 +191,13 @@ static int put_text(int root, const char *path, const char *text, struct err *e)
 	return tree_put_file(root, path, fd, 0644, e);
 }
 
-int box_net_files(int root, int network, struct err *e)
+char *box_net_servers(void)
 {
 	/* With systemd-resolved the first names its stub on the host's loopback, the second the servers behind it. */
 	const char *const sources[] = {"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"};
-	_cleanup_free_ char *servers = xstrdup("");
+	char *servers = xstrdup("");
 	struct err ignored;
 
-	if (put_text(root, "/etc/hosts",
-		     "127.0.0.1 localhost " OCI_HOSTNAME "\n::1 localhost ip6-localhost ip6-loopback\n", e))
-		return -1;
-	if (!network) return 0;
 	for (size_t i = 0; i < ARRAY_LEN(sources) && !*servers; i++) {
 		_cleanup_buf_ struct buf text = BUF_INIT(65536);
 
@@ -144,6 +205,18 @@ int box_net_files(int root, int network, struct err *e)
 		free_p(&servers);
 		servers = box_net_resolv(buf_str(&text));
 	}
+	return servers;
+}
+
+int box_net_files(int root, int network, struct err *e)
+{
+	_cleanup_free_ char *servers = NULL;
+
+	if (put_text(root, "/etc/hosts",
+		     "127.0.0.1 localhost " OCI_HOSTNAME "\n::1 localhost ip6-localhost ip6-loopback\n", e))
+		return -1;
+	if (!network) return 0;
+	servers = box_net_servers();
 	return put_text(root, "/etc/resolv.conf", servers, e);
 }
 

@@ -170,15 +170,16 @@ static void free_ports(void)
 	if (fd >= 0 && write(fd, "0", 1) != 1) errno = 0;
 }
 
-int box_setup(struct proto_msg *m, struct box_place *p_r, struct err *e)
+int box_setup(struct proto_msg *m, const char *rules, struct box_place *p_r, struct err *e)
 {
 	int network = !!(m->n[0] & BOX_SETUP_NETWORK), sent;
 	struct box_net net;
 	_cleanup_close_ int crun = -1, root = -1, init = proto_msg_take_fd(m, 0);
 
+	if (network && !rules) return err_set(e, ERR_INPUT, "a box with a network needs rules for it");
 	if (m->s.len < 2 || init < 0) return err_set(e, ERR_INPUT, "a box needs a folder, a layer and an init");
 	if (load_crun(&crun, e) || mount_proc(e) || box_net_open(network, &net, e)) return -1;
-	if (open_folders(m, &sent, e) || mount_home(e) || box_net_start(&net, e)) return -1;
+	if (open_folders(m, &sent, e) || mount_home(e) || box_net_start(&net, rules, e)) return -1;
 	if ((sent && attach_folders(m, e)) || mount_overlay(m, e) || copy_to(init, BOX_INIT, 0755, e)) return -1;
 	root = open(BOX_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) return err_sys(e, "cannot open the box's file system");

@@ -122,7 +122,7 @@ static void look_program(struct patient *p, struct finding *f, const void *arg)
 {
 	const struct program *want = arg;
 	const char *argv[] = {want->name, "--version", NULL},
-		   *where[] = {"sh", "-c", "command -v \"$1\"", "sh", want->name, NULL};
+		   *where[] = {"sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; command -v \"$1\"", "sh", want->name, NULL};
 	_cleanup_buf_ struct buf text = BUF_INIT(65536);
 	struct child_opts o = {.argv = want->major ? argv : where};
 	char version[32] = "";
@@ -144,7 +144,8 @@ static void look_program(struct patient *p, struct finding *f, const void *arg)
 static const struct program crun = {"crun", "crun", 1, 5}, mmdebstrap = {"mmdebstrap", "mmdebstrap", 1, 2},
 			    git = {"git", "git", 2, 30}, newuidmap = {"newuidmap", "uidmap", 0, 0},
 			    newgidmap = {"newgidmap", "uidmap", 0, 0}, skopeo = {"skopeo", "skopeo", 1, 5},
-			    pasta = {"pasta", "passt", 0, 0}, arch_test = {"arch-test", "arch-test", 0, 0},
+			    pasta = {"pasta", "passt", 0, 0}, nft = {"nft", "nftables", 0, 0},
+			    arch_test = {"arch-test", "arch-test", 0, 0},
 			    qemu_system = {"qemu-system-x86_64", "qemu-system-x86", 5, 0};
 
 static void look_busybox(struct patient *p, struct finding *f, const void *arg)
@@ -354,6 +355,7 @@ const struct row doctor_rows[] = {
 	{"arch-test", ROW_WANTED, ROW_ALL, look_program, &arch_test},
 	{"tun", ROW_WANTED, ROW_ALL, look_tun, NULL},
 	{"pasta", ROW_WANTED, ROW_ALL, look_program, &pasta},
+	{"nft", ROW_WANTED, ROW_ALL, look_program, &nft},
 	{"skopeo", ROW_WANTED, ROW_ALL, look_program, &skopeo},
 	{"qemu", ROW_WANTED, ROW_ALL, look_program, &qemu_system},
 	{"room", ROW_WANTED, ROW_ALL, look_room, NULL},

@@ -14,6 +14,7 @@
 
 enum box_op {
 	BOX_SETUP,    /* n: flags, fsize, nproc, -; s: data folder, layers…; fds: init [data, layers…] → OK */
+	BOX_RULES,    /* s: what its network does not reach, for nft; before the setup of one with a network */
 	BOX_PUT_FILE, /* n: mode; s: path; fds: bytes */
 	BOX_PUT_TAR,  /* s: path; fds: tar stream */
 	BOX_PUT_GIT,  /* s: path, commit, tags…; fds: a git-upload-pack */
@@ -21,6 +22,7 @@ enum box_op {
 			 (runner/sandbox/init/init.h) */
 	BOX_STOP,
 	BOX_KILL,
+	BOX_OFFLINE, /* no network from here on */
 	BOX_COLLECT, /* s: root, glob */
 	BOX_CONNECT, /* n: port → OK with the socket */
 	BOX_OK,

@@ -23,6 +23,7 @@
 #include "lib/fs.h"
 #include "runner/sandbox/cgroup.h"
 #include "runner/sandbox/init/init.h"
+#include "runner/sandbox/netrules.h"
 #include "runner/sandbox/proto.h"
 #include "runner/sandbox/userns.h"
 
@@ -205,6 +206,24 @@ static void note_limits(const struct sandbox *s, const struct sandbox_opts *o, s
 	}
 }
 
+/* What its network does not reach, before there is one. */
+static int send_rules(struct sandbox *s, const struct sandbox_opts *o, struct err *e)
+{
+	__attribute__((cleanup(netrules_release))) struct netrules rules = {0};
+	_cleanup_free_ char *text = NULL;
+	struct proto_msg m;
+	int result;
+
+	if (o->allow && netrules_list(o->allow, &rules.allow, e)) return -1;
+	if (o->refuse && netrules_list(o->refuse, &rules.refuse, e)) return -1;
+	if (netrules_look(&rules, e) || netrules_text(&rules, &text, e)) return -1;
+	proto_msg_init(&m, BOX_RULES);
+	vec_add(&m.s, text);
+	result = ask(s, &m, NULL, e);
+	proto_msg_release(&m);
+	return result;
+}
+
 static int set_up(struct sandbox *s, const struct sandbox_opts *o, struct vec *notes, struct err *e)
 {
 	_cleanup_free_ char *data = xasprintf("%s/data", o->dir);
@@ -241,7 +260,7 @@ int sandbox_open(const struct sandbox_opts *o, struct sandbox **s_r, struct vec 
 	limit(s, o, notes);
 	if (start_box(s, userns, e)) return err_wrap(e, "box '%s'", o->id);
 	cgroup_join(&s->cgroup, s->pid, notes);
-	if (set_up(s, o, notes, e)) return err_wrap(e, "box '%s'", o->id);
+	if ((o->network && send_rules(s, o, e)) || set_up(s, o, notes, e)) return err_wrap(e, "box '%s'", o->id);
 	*s_r = steal(s);
 	return 0;
 }
@@ -434,6 +453,11 @@ int sandbox_connect(struct sandbox *s, int port, int *fd_r, struct err *e)
 	if (fd < 0) return err_set(e, ERR_REMOTE, "the box sent no connection");
 	*fd_r = fd;
 	return 0;
+}
+
+int sandbox_offline(struct sandbox *s, struct err *e)
+{
+	return request(s, BOX_OFFLINE, NULL, NULL, 0, -1, NULL, e);
 }
 
 /* --- runs --- */

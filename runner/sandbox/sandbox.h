@@ -30,7 +30,9 @@ struct sandbox_opts {
 	const char *const *layers; /* folders, top first, NULL-terminated (image.h) */
 	struct sandbox_limits limits;
 	int abort_fd; /* > 0: when it is readable, a call that waits for the box kills it and fails with ERR_BUSY */
-	int network;  /* 0: loopback only; 1: the internet, never the host's loopback (pasta) */
+	int network;  /* 0: loopback only; 1: the internet, and never this host, by whatever address (netrules.h) */
+	const char *allow; /* with a network, files of the owner's (netrules_list()): what may be reached although it */
+	const char *refuse; /* would be refused, and what may not; NULL: none */
 };
 
 /* What could not be had on this host, for the log's first lines: "no pids limit: …". Filled by sandbox_open. */
@@ -71,6 +73,9 @@ int sandbox_end(struct sandbox *s, struct child_status *status_r, int *oom_r, st
 /* TERM to the container's init, KILL to everything after the grace time; returns at once, sandbox_fd tells the end. */
 void sandbox_stop(struct sandbox *s);
 void sandbox_kill(struct sandbox *s); /* KILL at once */
+
+/* sandbox_offline - no network from here on, also for what runs now. When it fails the box may still have one. */
+int sandbox_offline(struct sandbox *s, struct err *e) MUST_USE;
 
 /* sandbox_collect - regular files below `root` in the container that match a glob (fnmatch, FNM_PATHNAME; no link
  * is followed, no path leaves root), in sorted order. Between runs.

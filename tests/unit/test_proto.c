@@ -118,7 +118,7 @@ static void test_broken_records_are_refused(void **state)
 	(void)state;
 	proto_msg_init(&m, BOX_OK);
 	assert_int_equal(proto_parse("short", 5, &m, &e), -1);
-	refuse((uint32_t[]){BOX_OPS, 0, 0, 0}, "", 0, "a record of the unknown kind 12");
+	refuse((uint32_t[]){BOX_OPS, 0, 0, 0}, "", 0, "a record of the unknown kind 14");
 	refuse((uint32_t[]){BOX_OK, 0, 1, 0}, "", 0, "a broken 'ok' record");
 	refuse((uint32_t[]){BOX_OK, 1, 2, 0}, "ab", 2, "a broken 'ok' record");
 	refuse((uint32_t[]){BOX_OK, 0, 0, 7}, "", 0, "a broken 'ok' record");

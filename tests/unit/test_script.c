@@ -430,10 +430,27 @@ static void test_travis_c(void **state)
 	plan_release(&plan);
 }
 
+/* The first half asks on its standard input and runs what it is told there, in the same shell. */
+static void test_halves(void **state)
+{
+	static const char yaml[] = "image: x\nnetwork: install\ninstall: kept='a  b'\nscript: echo \"$kept\"\n";
+	struct script_context cx = context();
+	struct plan plan = {0};
+	_cleanup_free_ char *first = NULL, *second = NULL;
+
+	(void)state;
+	job_from(yaml, &plan);
+	first = script_make_halves(&plan.jobs[0], &cx, &second);
+	assert_null(strstr(first, "echo \"$kept\""));
+	assert_non_null(strstr(second, "echo \"$kept\""));
+	plan_release(&plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_passed),
+		cmocka_unit_test(test_halves),
 		cmocka_unit_test(test_script_runs_all_commands_and_fails),
 		cmocka_unit_test(test_setup_stops_at_the_first_failure),
 		cmocka_unit_test(test_skipped_phases),
