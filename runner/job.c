@@ -226,7 +226,13 @@ static int make_box(struct job *j, struct err *e)
 
 	if (fs_mkdirs(dir, 0700, e) || sandbox_open(&o, &j->box, &notes, e)) return -1;
 	for (size_t i = 0; i < notes.len; i++) log_line(j->log, "slipway: %s", notes.items[i]);
-	if (sandbox_put_git(j->box, j->mirror, j->build.commit, source_dir, e)) return -1;
+	if (sandbox_put_git(j->box,
+			    &(struct sandbox_git){.mirror = j->mirror,
+						  .commit = j->build.commit,
+						  .path = source_dir,
+						  .depth = j->spec.git.depth},
+			    e))
+		return -1;
 	return sandbox_put_file(j->box, script_path, script, strlen(script), 0644, e);
 }
 

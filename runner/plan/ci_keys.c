@@ -91,8 +91,8 @@ const struct key ci_keys[] = {
 	{SCOPE_LIMITS, "pids", "number", read_pids, offsetof(struct plan_limits, pids), 0, "processes and threads", 0,
 	 0},
 
-	{SCOPE_GIT, "depth", "depth", read_depth, offsetof(struct plan_git, depth), 0, "commits of history, or all",
-	 PLAN_KEY_READ, 0},
+	{SCOPE_GIT, "depth", "depth", read_depth, offsetof(struct plan_git, depth), 0,
+	 "commits of history, or all; 50 by default", 0, 0},
 	{SCOPE_GIT, "submodules", "yes or no", read_submodules, offsetof(struct plan_git, submodules), 0,
 	 "whether submodules are fetched", 0, 0},
 	{SCOPE_GIT, "lfs", "yes or no", read_lfs, 0, 0, "whether large files are fetched; they are not", 0, 0},

@@ -150,6 +150,8 @@ enum setting { /* bits of settings.set */
 	       SET_PHASE = 1 << 11, /* … << PHASE_COUNT */
 };
 
+enum { DEPTH_ALL = -1 };
+
 /* What the file says for all jobs, and an included row for its own. */
 struct settings {
 	unsigned set;
@@ -158,7 +160,7 @@ struct settings {
 	struct phase phases[PHASE_COUNT];
 	enum plan_network network;
 	struct plan_limits limits;
-	struct plan_git git;
+	struct plan_git git; /* depth 0: not written; DEPTH_ALL */
 	int64_t timeout_ms, silence_ms;
 	struct check_rule *checks;
 	size_t nchecks;

@@ -76,6 +76,7 @@ struct plan_limits { /* 0: the box's default */
 	int pids;
 };
 
+enum { PLAN_GIT_DEPTH = 50 }; /* where a file does not say */
 struct plan_git {
 	int depth;      /* commits of history; 0: all */
 	int submodules; /* 0 or 1 */

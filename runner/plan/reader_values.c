@@ -219,9 +219,10 @@ void read_depth(struct reader *r, const struct yaml_node *key, const struct yaml
 {
 	const char *s = text_of(r, key, v);
 
-	if (s && !strcmp(s, "all"))
-		*(int *)to = 0;
-	else if (s)
+	if (!s) return;
+	if (!strcmp(s, "all") || !strcmp(s, "false"))
+		*(int *)to = DEPTH_ALL;
+	else
 		read_int(r, key, v, 1, 1000000, to);
 }
 

@@ -27,7 +27,7 @@ static const struct {
 	{"delay", IS("^[0-9]+m?s$")},
 	{"percent", IS("^[0-9]+(\\\\.[0-9]+)?%$")},
 	{"number", "{\"type\": \"integer\", \"minimum\": 0}"},
-	{"depth", "{\"anyOf\": [{\"type\": \"integer\", \"minimum\": 1}, {\"enum\": [\"all\"]}]}"},
+	{"depth", "{\"anyOf\": [{\"type\": \"integer\", \"minimum\": 1}, {\"enum\": [\"all\", false]}]}"},
 	{"yes or no", ONE_OF("true, false, \"yes\", \"no\", \"on\", \"off\"")},
 	{"env", DEF("env")},
 	{"axes", "{\"anyOf\": [" TEXT ", {\"type\": \"array\", \"items\": " TEXT

@@ -73,7 +73,7 @@ const struct travis_key travis_keys[] = {
 	BOTH("addons", TRAVIS_ANY, NULL),
 	BOTH("cache", TRAVIS_ANY, NULL),
 	BOTH("deploy", TRAVIS_ANY, NULL),
-	BOTH("git", TRAVIS_ANY, NULL),
+	{"git", TRAVIS_ANY, NULL, NULL, NULL, read_git, offsetof(struct settings, git), SET_GIT, TRAVIS_BOTH},
 	BOTH("services", TRAVIS_LIST, NULL),
 	BOTH("workspaces", TRAVIS_ANY, NULL),
 	BOTH("keys", TRAVIS_ANY, NULL),

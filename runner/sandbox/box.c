@@ -286,8 +286,13 @@ static int do_request(struct box *b, struct proto_msg *m, int *fd_r, struct err 
 		return tree_put_tar(b->place.root, m->fds[0], m->s.items[0], e);
 	case BOX_PUT_GIT:
 		if (want(m, m->s.len > 2 ? m->s.len : 2, 1, e)) return -1;
-		return box_git(b->place.root, m->s.items[0], m->s.items[1],
-			       (const char *const *)(uintptr_t)(m->s.items + 2), m->fds[0], e);
+		return box_git(b->place.root,
+			       &(struct box_source){.path = m->s.items[0],
+						    .commit = m->s.items[1],
+						    .tags = (const char *const *)(uintptr_t)(m->s.items + 2),
+						    .depth = m->n[0],
+						    .peer = m->fds[0]},
+			       e);
 	case BOX_START: return do_start(b, m, e);
 	case BOX_STOP: stop_run(b); return 0;
 	case BOX_KILL: kill_run(b); return 0;

@@ -42,6 +42,12 @@ char *box_net_resolv(const char *text);
 char *box_net_servers(void); /* of this host's own */
 
 /* boxgit.c: a work tree at a commit and these tags, from a git-upload-pack that the leader runs */
-int box_git(int root, const char *path, const char *commit, const char *const *tags, int peer, struct err *e) MUST_USE;
+struct box_source {
+	const char *path, *commit;
+	const char *const *tags; /* NULL-terminated */
+	int64_t depth;           /* 0: all */
+	int peer;
+};
+int box_git(int root, const struct box_source *s, struct err *e) MUST_USE;
 
 #endif

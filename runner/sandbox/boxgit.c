@@ -1,7 +1,7 @@
-/* A work tree in the box, owned by the container's root, with a small history. The mirror stays outside: the leader
- * runs git-upload-pack there, and git's own protocol comes through a socket, so nothing here sees the mirror's files,
- * configuration or hooks. Only the host's git runs, with no configuration but what is given here; a source has no way
- * to name a program in it. */
+/* A work tree in the box, owned by the container's root, with as much history as is asked for. The mirror stays
+ * outside: the leader runs git-upload-pack there, and git's own protocol comes through a socket, so nothing here sees
+ * the mirror's files, configuration or hooks. Only the host's git runs, with no configuration but what is given here; a
+ * source has no way to name a program in it. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -61,36 +61,44 @@ static int check_empty(const char *tree, const char *path, struct err *e)
 	return found ? err_set(e, ERR_INPUT, "cannot check out into '%s': it is not empty", path) : 0;
 }
 
-int box_git(int root, const char *path, const char *commit, const char *const *tags, int peer, struct err *e)
+static int fetch(const struct box_source *s, const char *tree, struct err *e)
 {
-	const char *init[] = {"init", "-q", "--template=", ".", NULL};
-	const char *const fetch[] = {"-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c",
-				     "maintenance.auto=false",
-				     /* one pack, not a file an object; never synced: it is thrown away with the box */
-				     "-c", "fetch.unpackLimit=1", "-c", "core.fsync=none",
-				     /* git would follow tags by a second connection */
-				     "fetch", "-q", "--depth=50", "--no-tags", "--no-write-fetch-head",
-				     "--recurse-submodules=no", "fd::5", commit, NULL};
-	const char *checkout[] = {"-c",       "core.hooksPath=/dev/null",
-				  "-c",       "advice.detachedHead=false",
-				  "checkout", "-q",
-				  "--detach", commit,
-				  NULL};
-	_cleanup_vec_ struct vec fetch_all = VEC_INIT;
+	const char *const start[] = {
+		"-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
+		/* one pack, not a file an object; never synced: it is thrown away with the box */
+		"-c", "fetch.unpackLimit=1", "-c", "core.fsync=none",
+		/* git would follow tags by a second connection */
+		"fetch", "-q", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", NULL};
+	_cleanup_vec_ struct vec argv = VEC_INIT;
+
+	vec_add_all(&argv, start);
+	if (s->depth) vec_addf(&argv, "--depth=%lld", (long long)s->depth);
+	vec_add(&argv, "fd::5");
+	vec_add(&argv, s->commit);
+	for (const char *const *tag = s->tags; *tag; tag++) {
+		if (strncmp(*tag, "refs/tags/", 10)) return err_set(e, ERR_INPUT, "'%s' is not a tag", *tag);
+		vec_addf(&argv, "%s:%s", *tag, *tag);
+	}
+	return run((const char *const *)argv.items, tree, s->peer, e);
+}
+
+int box_git(int root, const struct box_source *s, struct err *e)
+{
+	static const char *const init[] = {"init", "-q", "--template=", ".", NULL};
+	const char *const checkout[] = {"-c",       "core.hooksPath=/dev/null",
+					"-c",       "advice.detachedHead=false",
+					"checkout", "-q",
+					"--detach", s->commit,
+					NULL};
 	_cleanup_close_ int dir = -1;
 	_cleanup_free_ char *tree = NULL;
 
-	if (!is_commit(commit)) return err_set(e, ERR_INPUT, "'%s' is not a commit", commit);
-	vec_add_all(&fetch_all, fetch);
-	for (; *tags; tags++) {
-		if (strncmp(*tags, "refs/tags/", 10)) return err_set(e, ERR_INPUT, "'%s' is not a tag", *tags);
-		vec_addf(&fetch_all, "%s:%s", *tags, *tags);
-	}
-	if (tree_mkdirs(root, path, &dir, e)) return -1;
+	if (!is_commit(s->commit)) return err_set(e, ERR_INPUT, "'%s' is not a commit", s->commit);
+	if (s->depth < 0) return err_set(e, ERR_INPUT, "%lld is no depth", (long long)s->depth);
+	if (tree_mkdirs(root, s->path, &dir, e)) return -1;
 	tree = xasprintf("/proc/self/fd/%d", dir);
-	if (check_empty(tree, path, e)) return -1;
-	if (run(init, tree, -1, e) || run((const char *const *)fetch_all.items, tree, peer, e) ||
-	    run(checkout, tree, -1, e))
-		return err_wrap(e, "cannot check out %.12s into '%s'", commit, path);
+	if (check_empty(tree, s->path, e)) return -1;
+	if (run(init, tree, -1, e) || fetch(s, tree, e) || run(checkout, tree, -1, e))
+		return err_wrap(e, "cannot check out %.12s into '%s'", s->commit, s->path);
 	return 0;
 }

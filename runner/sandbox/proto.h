@@ -17,7 +17,7 @@ enum box_op {
 	BOX_RULES,    /* s: what its network does not reach, for nft; before the setup of one with a network */
 	BOX_PUT_FILE, /* n: mode; s: path; fds: bytes */
 	BOX_PUT_TAR,  /* s: path; fds: tar stream */
-	BOX_PUT_GIT,  /* s: path, commit, tags…; fds: a git-upload-pack */
+	BOX_PUT_GIT,  /* n: depth, 0: all; s: path, commit, tags…; fds: a git-upload-pack */
 	BOX_START,    /* n: grace ms; s: folder to make, or none; fds: in, out, end pipe, what to run
 			 (runner/sandbox/init/init.h) */
 	BOX_STOP,

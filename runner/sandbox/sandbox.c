@@ -28,7 +28,7 @@
 #include "runner/sandbox/userns.h"
 
 /* The box's own processes count too: outer, inner, pasta, and crun and init while a container starts. */
-enum { HISTORY = 50, OWN_PIDS = 8, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS = PROTO_MAX_FDS - 2 };
+enum { OWN_PIDS = 8, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS = PROTO_MAX_FDS - 2 };
 
 struct sandbox {
 	struct cgroup cgroup;
@@ -344,24 +344,24 @@ static int serve_mirror(const char *mirror, int sock, pid_t *pid_r, struct err *
 }
 
 /* Tags on the part of the history that is brought; none where git cannot say. */
-static void list_tags(const char *mirror, const char *commit, struct vec *tags_r)
+static void list_tags(const struct sandbox_git *git, struct vec *tags_r)
 {
 	_cleanup_buf_ struct buf out = BUF_INIT(16384);
 	struct child_status st = {CHILD_LOST, 0};
 	struct err e;
 
 	/* Not those from before; a short history has no such commit, and the second try says so. */
-	for (int whole = 0; whole < 2 && !child_ok(st); whole++) {
+	for (int whole = !git->depth; whole < 2 && !child_ok(st); whole++) {
 		_cleanup_vec_ struct vec argv = VEC_INIT, env = VEC_INIT;
 		_cleanup_buf_ struct buf complaint = BUF_INIT(4096);
 		struct child_opts o = {0};
 
 		git_command(&argv, &env);
-		vec_addf(&argv, "--git-dir=%s", mirror);
+		vec_addf(&argv, "--git-dir=%s", git->mirror);
 		vec_add(&argv, "for-each-ref");
 		vec_add(&argv, "--format=%(refname)");
-		vec_addf(&argv, "--merged=%s", commit);
-		if (!whole) vec_addf(&argv, "--no-merged=%s~%d", commit, HISTORY - 1);
+		vec_addf(&argv, "--merged=%s", git->commit);
+		if (!whole) vec_addf(&argv, "--no-merged=%s~%d", git->commit, git->depth - 1);
 		vec_add(&argv, "refs/tags");
 		o.argv = (const char *const *)argv.items;
 		o.env = (const char *const *)env.items;
@@ -374,7 +374,7 @@ static void list_tags(const char *mirror, const char *commit, struct vec *tags_r
 	}
 }
 
-int sandbox_put_git(struct sandbox *s, const char *mirror, const char *commit, const char *path, struct err *e)
+int sandbox_put_git(struct sandbox *s, const struct sandbox_git *git, struct err *e)
 {
 	_cleanup_close_ int ours = -1, theirs = -1;
 	struct child_status st;
@@ -386,12 +386,13 @@ int sandbox_put_git(struct sandbox *s, const char *mirror, const char *commit, c
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) return err_sys(e, "cannot make a socket pair");
 	ours = pair[0];
 	theirs = pair[1];
-	if (serve_mirror(mirror, ours, &pid, e)) return -1;
+	if (serve_mirror(git->mirror, ours, &pid, e)) return -1;
 	close_p(&ours);
 	proto_msg_init(&m, BOX_PUT_GIT);
-	vec_add(&m.s, path);
-	vec_add(&m.s, commit);
-	list_tags(mirror, commit, &m.s);
+	m.n[0] = git->depth;
+	vec_add(&m.s, git->path);
+	vec_add(&m.s, git->commit);
+	list_tags(git, &m.s);
 	m.fds[0] = theirs;
 	m.nfds = 1;
 	result = ask(s, &m, NULL, e);

@@ -48,11 +48,16 @@ int sandbox_put_file(struct sandbox *s, const char *path, const void *data, size
 		     struct err *e) MUST_USE;
 /* sandbox_put_tar - unpack a tar stream from fd (as `git archive` writes it) below path; contained. */
 int sandbox_put_tar(struct sandbox *s, int fd, const char *path, struct err *e) MUST_USE;
-/* sandbox_put_git - a work tree at exactly this commit with a small .git of its own (the last 50 commits, and tags on
- * them), owned by the container's root, from a bare mirror. Nothing of the source or the mirror is
+struct sandbox_git {
+	const char *mirror; /* a bare repository */
+	const char *commit; /* its id */
+	const char *path;   /* a folder in the container */
+	int depth;          /* commits of history that come along; 0: all */
+};
+/* sandbox_put_git - a work tree at exactly this commit with a small .git of its own (its history down to the depth,
+ * and tags on that), owned by the container's root. Nothing of the source or the mirror is
  * run, and the folder must be empty (ERR_INPUT): a job's files could name programs to git. */
-int sandbox_put_git(struct sandbox *s, const char *mirror, const char *commit, const char *path,
-		    struct err *e) MUST_USE;
+int sandbox_put_git(struct sandbox *s, const struct sandbox_git *git, struct err *e) MUST_USE;
 
 struct sandbox_run {
 	const char *const *argv; /* NULL-terminated; looked up in the container's PATH */

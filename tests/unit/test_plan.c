@@ -144,7 +144,6 @@ static const struct {
 	{"image: x\nscript: a\ngit: {submodules: yes, lfs: on, depth: 0}\n",
 	 "ci:3:19: 'submodules' are not fetched by this version yet: write false, or fetch them in before_install\n"
 	 "ci:3:29: large files are never fetched: 'lfs' can only be off\n"
-	 "ci:3:33: warning: 'depth' is read but not carried out by this version yet\n"
 	 "ci:3:40: '0' in 'depth' must be a whole number from 1 to 1000000\n"},
 	{"image: x\nscript: a\ncache: [/etc, ~/../x]\nnotify: [{webhook: a, email: b}, {}]\n",
 	 "ci:3:1: warning: 'cache' is read but not carried out by this version yet\n"
@@ -429,7 +428,6 @@ static void test_other_traps(void **state)
 		      "ci:6:5: warning: 'brnach' is no attribute and is compared as a text, did you mean 'branch'?\n"
 		      "ci:7:1: warning: 'notify' is read but not carried out by this version yet\n"
 		      "ci:8:1: warning: 'cache' is read but not carried out by this version yet\n"
-		      "ci:9:7: warning: 'depth' is read but not carried out by this version yet\n"
 		      "ci:11:36: warning: no job has the fs 'b'\n"
 		      "ci:11:52: warning: branch 'refs/heads/main' matches nothing: a branch's name has no refs/heads/ "
 		      "before it\n");
@@ -526,6 +524,31 @@ static void test_check_and_publish_by_cell(void **state)
 	assert_int_equal(plan.jobs[2].check.boot, BOOT_QEMU);
 	assert_int_equal(plan.jobs[2].check.timeout_ms, 90000);
 	plan_release(&plan);
+}
+
+static void test_depth_of_history(void **state)
+{
+	static const struct {
+		const char *git;
+		int depth;
+	} cases[] = {{"", 50}, {"git: {depth: 7}\n", 7}, {"git: {depth: all}\n", 0}, {"git: {depth: false}\n", 0}};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		_cleanup_free_ char *text = xasprintf("image: x\nscript: a\n%s", cases[i].git);
+		struct job_spec back = {0};
+		struct plan plan;
+		struct err e;
+
+		plan_of(text, &push, &plan);
+		_cleanup_json_ json_t *json = job_spec_to_json(&plan.jobs[0]);
+
+		assert_int_equal(plan.jobs[0].git.depth, cases[i].depth);
+		assert_done(job_spec_from_json(json, &back, &e), e);
+		assert_int_equal(back.git.depth, cases[i].depth);
+		job_spec_release(&back);
+		plan_release(&plan);
+	}
 }
 
 static void test_what_never_publishes(void **state)
@@ -783,6 +806,7 @@ int main(void)
 		cmocka_unit_test(test_plan_as_json),
 		cmocka_unit_test(test_sealed_values),
 		cmocka_unit_test(test_check_and_publish_by_cell),
+		cmocka_unit_test(test_depth_of_history),
 		cmocka_unit_test(test_what_never_publishes),
 		cmocka_unit_test(test_branch_in_path_is_checked),
 		cmocka_unit_test(test_json_round_trip),

@@ -691,6 +691,13 @@ static void test_tar_streams(void **state)
 	assert_int_equal(failure.kind, ERR_INPUT);
 }
 
+static int put_git(const char *mirror, const char *commit, const char *path, int depth)
+{
+	return sandbox_put_git(fx.s,
+			       &(struct sandbox_git){.mirror = mirror, .commit = commit, .path = path, .depth = depth},
+			       &failure);
+}
+
 static void test_a_work_tree_at_a_commit(void **state)
 {
 	const char *argv[] = {"bash", "-ec",
@@ -713,20 +720,25 @@ static void test_a_work_tree_at_a_commit(void **state)
 	open_box((struct sandbox_limits){0}, 0);
 	must(child_check(&o, NULL, DEADLINE_MS, &commit, &failure));
 	commit.data[strcspn(commit.data, "\n")] = '\0';
-	must(sandbox_put_git(fx.s, mirror, commit.data, "/src", &failure));
+	must(put_git(mirror, commit.data, "/src", 50));
 	assert_sh(
 		"cd /src; cat f hidden l; stat -c '%u %a' d/run .git f; cat .git/HEAD; cd .git; ls refs/tags; ls hooks",
 		CHILD_EXITED, 1);
 	_cleanup_free_ char *want = xasprintf("two\nx\ntwo\n0 755\n0 755\n0 644\n%s\nv1\n", commit.data);
 	assert_memory_equal(buf_str(&fx.out), want, strlen(want));
-	assert_int_equal(sandbox_put_git(fx.s, mirror, commit.data, "/src", &failure), -1);
+	assert_int_equal(put_git(mirror, commit.data, "/src", 50), -1);
 	assert_int_equal(failure.kind, ERR_INPUT);
 	assert_string_equal(failure.text, "cannot check out into '/src': it is not empty");
-	assert_int_equal(sandbox_put_git(fx.s, mirror, "HEAD", "/other", &failure), -1);
+	assert_int_equal(put_git(mirror, "HEAD", "/other", 50), -1);
 	assert_int_equal(failure.kind, ERR_INPUT);
-	assert_int_equal(sandbox_put_git(fx.s, mirror, "0123456789012345678901234567890123456789", "/other", &failure),
-			 -1);
+	assert_int_equal(put_git(mirror, "0123456789012345678901234567890123456789", "/other", 50), -1);
 	assert_int_equal(failure.kind, ERR_REMOTE);
+	must(put_git(mirror, commit.data, "/one", 1));
+	must(put_git(mirror, commit.data, "/all", 0));
+	assert_sh("ls /one/.git/refs/tags; test -s /one/.git/shallow; test ! -e /all/.git/shallow; ls "
+		  "/all/.git/refs/tags",
+		  CHILD_EXITED, 0);
+	assert_string_equal(buf_str(&fx.out), "v1\n");
 	must(fs_remove_tree(mirror, &failure));
 }
 
