@@ -30,6 +30,7 @@ int cmd_cancel(int argc, char **argv);
 int cmd_prepare(int argc, char **argv);
 int cmd_job(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_submodules(int argc, char **argv);
 int cmd_sweep(int argc, char **argv);
 
 #endif

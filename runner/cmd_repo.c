@@ -14,7 +14,9 @@
 #include "lib/secret.h"
 #include "runner/cmd.h"
 #include "runner/deploypath.h"
+#include "runner/permits.h"
 #include "runner/place.h"
+#include "runner/store/submodule.h"
 #include "senv/keys.h"
 
 enum { HOOK_SECRET_BYTES = 32 };
@@ -127,6 +129,21 @@ static int allow_path(const struct options *o, const char *name, const char *pat
 	if (place_open(o->state, &p, &e) || store_repo_find(p.store, name, &r, &e) ||
 	    find_paths(&p.home, &paths, &real, &e) || allow_paths(&p.home, r.id, &real, &e))
 		return fail(&e);
+	return 0;
+}
+
+/* --- submodules --- */
+
+static int allow_submodules(const struct options *o, const char *name, const char *url)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	__attribute__((cleanup(repo_release))) struct repo r = {0};
+	struct err e;
+
+	if (place_open(o->state, &p, &e) || store_repo_find(p.store, name, &r, &e) || submodule_permit_check(url, &e) ||
+	    permit_add(&p.home, r.id, PERMIT_SUBMODULES, url, &e))
+		return fail(&e);
+	printf("may have submodules from  %s\n", url);
 	return 0;
 }
 
@@ -249,6 +266,7 @@ int cmd_repo(int argc, char **argv)
 	if (n == 3 && !strcmp(arg[0], "add")) return add(&o, arg[1], arg[2]);
 	if (o.deploy_paths.len) return cmd_usage("repo");
 	if (n == 3 && !strcmp(arg[0], "allow-path")) return allow_path(&o, arg[1], arg[2]);
+	if (n == 3 && !strcmp(arg[0], "allow-submodules")) return allow_submodules(&o, arg[1], arg[2]);
 	if (n == 1 && !strcmp(arg[0], "list")) return list(&o);
 	if (n == 2 && !strcmp(arg[0], "key")) return show_key(&o, arg[1]);
 	return cmd_usage("repo");

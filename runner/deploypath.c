@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "lib/fs.h"
+#include "runner/permits.h"
 #include "runner/publish/remote.h"
-
-enum { MAX_LIST = 1 << 20 };
 
 static int is_below(const char *path, const char *dir)
 {
@@ -50,40 +49,9 @@ int deploypath_real(const struct home *h, const char *path, char **real_r, struc
 	return 0;
 }
 
-int deploypath_list(const struct home *h, int64_t repo_id, struct vec *paths_r, struct err *e)
-{
-	_cleanup_free_ char *file = home_repo(h, repo_id, "deploy-paths");
-	_cleanup_buf_ struct buf text = BUF_INIT(MAX_LIST);
-	struct err why;
-
-	if (fs_read_file(file, &text, &why)) {
-		if (why.kind == ERR_MISSING) return 0;
-		*e = why;
-		return -1;
-	}
-	for (const char *p = buf_str(&text); *p;) {
-		size_t n = strcspn(p, "\n");
-
-		if (n) vec_take(paths_r, xstrndup(p, n));
-		p += n + (p[n] == '\n');
-	}
-	return 0;
-}
-
 int deploypath_allow(const struct home *h, int64_t repo_id, const char *real, struct err *e)
 {
-	_cleanup_free_ char *file = home_repo(h, repo_id, "deploy-paths");
-	_cleanup_free_ char *lock = home_repo(h, repo_id, "deploy-paths.lock");
-	_cleanup_vec_ struct vec paths = VEC_INIT;
-	_cleanup_buf_ struct buf text = BUF_INIT(MAX_LIST);
-	_cleanup_close_ int held = -1;
-
-	if (fs_lock(lock, 1, &held, e) || deploypath_list(h, repo_id, &paths, e)) return -1;
-	if (vec_has(&paths, real)) return 0;
-	vec_add(&paths, real);
-	for (size_t i = 0; i < paths.len; i++) buf_addf(&text, "%s\n", paths.items[i]);
-	if (buf_check(&text, file, e)) return -1;
-	return fs_write_file(file, text.data, text.len, 0600, e);
+	return permit_add(h, repo_id, PERMIT_DEPLOY_PATHS, real, e);
 }
 
 int deploypath_check(const struct home *h, int64_t repo_id, const char *name, const char *remote, char **real_r,
@@ -98,7 +66,7 @@ int deploypath_check(const struct home *h, int64_t repo_id, const char *name, co
 	if (where.kind != REMOTE_PATH) return 0;
 	/* What is not there is refused in the same words: a `.ci.yml` is not to find out what there is on this box. */
 	real = realpath(where.url, NULL);
-	if (deploypath_list(h, repo_id, &allowed, e)) return -1;
+	if (permit_list(h, repo_id, PERMIT_DEPLOY_PATHS, &allowed, e)) return -1;
 	if (!real || !vec_has(&allowed, real))
 		return err_set(e, ERR_DENIED,
 			       "'%s' may not publish to a path on this box that is not allowed: '%s'. The runner's "

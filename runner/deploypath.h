@@ -20,9 +20,6 @@ int deploypath_real(const struct home *h, const char *path, char **real_r, struc
 /* deploypath_allow - add a path as deploypath_real gave it. */
 int deploypath_allow(const struct home *h, int64_t repo_id, const char *real, struct err *e) MUST_USE;
 
-/* deploypath_list - out: real paths; none where there is no list */
-int deploypath_list(const struct home *h, int64_t repo_id, struct vec *paths_r, struct err *e) MUST_USE;
-
 /* deploypath_check - may a job of the repository publish to this remote?
  *  in   name    of the repository, for the message
  *  out  real_r  may be NULL; for a path, what is to be used in its place (caller frees), NULL where the remote is none

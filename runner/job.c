@@ -231,7 +231,8 @@ static int make_box(struct job *j, struct err *e)
 						  .commit = j->build.commit,
 						  .path = source_dir,
 						  .depth = j->spec.git.depth},
-			    e))
+			    e) ||
+	    job_put_submodules(j, source_dir, e))
 		return -1;
 	return sandbox_put_file(j->box, script_path, script, strlen(script), 0644, e);
 }
@@ -275,7 +276,7 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	if (j->unopened)
 		log_line(j->log, "slipway: %d sealed values of .travis.yml cannot be opened here and define nothing",
 			 j->unopened);
-	if (start_clock(j, e) || make_box(j, e)) return -1;
+	if (job_submodules(j, e) || start_clock(j, e) || make_box(j, e)) return -1;
 	job_says(j, "script");
 	if (run_script(j, &r, e)) return -1;
 	judge(j, &r, end, reason_r);
@@ -402,6 +403,7 @@ static void release(struct job *j)
 	sandbox_close(&j->box);
 	if (j->log && log_close(&j->log, &bytes, hash, &ignored)) {}
 	job_secrets_release(j);
+	json_decref_p(&j->submodules);
 	image_release(&j->image);
 	job_files_release(j);
 	job_network_release(j);

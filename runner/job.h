@@ -35,7 +35,8 @@ struct job {
 	struct log *log;
 	struct job_secret *secrets; /* what the script gets; never the deploy key */
 	size_t nsecrets;
-	int unopened; /* sealed values of a .travis.yml that are not sealed to this runner */
+	int unopened;       /* sealed values of a .travis.yml that are not sealed to this runner */
+	json_t *submodules; /* what job_submodules() brought; NULL: none were asked for */
 	struct image image;
 	struct job_file *out_files; /* what is to be published; the first is the image */
 	size_t nout_files;
@@ -94,6 +95,8 @@ void job_files_release(struct job *j);
 
 /* --- job_step.c: things the leader runs beside the container --- */
 
+/* The program whose commands a step may be: a leader is `slipway-job`, which has no others. */
+const char *job_runner(void);
 /* job_step - run a command of our own; its output goes to the log. result_r may be NULL: what it wrote to fd 3.
  *  err ERR_REMOTE "<what> failed: <last line>", ERR_BUSY canceled */
 int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e) MUST_USE;
@@ -103,6 +106,13 @@ int job_check(struct job *j, struct err *e) MUST_USE;
 /* Told before anything is run, so that a job that could not be published fails at once. err ERR_DENIED */
 int job_may_publish(struct job *j, struct err *e) MUST_USE;
 int job_publish(struct job *j, struct err *e) MUST_USE;
+
+/* --- job_submodules.c --- */
+
+/* Fetched where the file asks for them. err ERR_REMOTE, with what the fetcher said last */
+int job_submodules(struct job *j, struct err *e) MUST_USE;
+/* Into the box, behind the source itself. */
+int job_put_submodules(struct job *j, const char *source_dir, struct err *e) MUST_USE;
 
 /* A masker that knows every secret the script is given. err ERR_INPUT a secret is too large to be looked for */
 int job_mask(const struct job *j, struct mask **m_r, struct err *e) MUST_USE;

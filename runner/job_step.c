@@ -35,8 +35,7 @@ void job_says(struct job *j, const char *fmt, ...)
 	if (store_job_step(j->store, j->row.id, j->row.attempt, buf_str(&line), &ignored)) return;
 }
 
-/* A leader is `slipway-job`, which has no other commands. */
-static const char *runner(void)
+const char *job_runner(void)
 {
 	static char *path;
 
@@ -232,7 +231,7 @@ int job_image(struct job *j, struct err *e)
 	found = image_find(j->home.cache, spec->image, spec->arch, &spec->packages, &j->image, e);
 	if (found <= 0) return found;
 	job_says(j, "image: making %s", spec->image);
-	vec_add_all(&argv, (const char *const[]){runner(), "image", NULL});
+	vec_add_all(&argv, (const char *const[]){job_runner(), "image", NULL});
 	if (spec->arch) vec_add_all(&argv, (const char *const[]){"--arch", spec->arch, NULL});
 	if (packages.len) vec_add_all(&argv, (const char *const[]){"--packages", packages.data, NULL});
 	vec_add(&argv, spec->image);
@@ -250,7 +249,7 @@ int job_check(struct job *j, struct err *e)
 	job_says(j, "boot proof: %s", plan_boot_name(j->spec.check.boot));
 	log_line(j->log, "slipway: boot proof (%s)", plan_boot_name(j->spec.check.boot));
 	return job_step(j, "boot proof",
-			(const char *const[]){runner(), "check", j->home.state, id, j->boot_file, NULL}, NULL, e);
+			(const char *const[]){job_runner(), "check", j->home.state, id, j->boot_file, NULL}, NULL, e);
 }
 
 /* The files as job_collect left them, in the order of publish.files. */
@@ -352,7 +351,7 @@ int job_publish(struct job *j, struct err *e)
 	if (!order) return -1;
 	text = json_text(order);
 	if (fs_write_file(path, text, strlen(text), 0600, e)) return -1;
-	if (job_step(j, "publish", (const char *const[]){runner(), "publish", "--request", path, NULL}, &answer, e))
+	if (job_step(j, "publish", (const char *const[]){job_runner(), "publish", "--request", path, NULL}, &answer, e))
 		return -1;
 	if (buf_check(&answer, "the publisher's answer", e) ||
 	    json_parse("the publisher's answer", buf_str(&answer), answer.len, &result, e) ||

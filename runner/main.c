@@ -22,7 +22,8 @@ static const struct command commands[] = {
 	 "make an image, or find it made, and say where it is"},
 	{"unpack", cmd_unpack, NULL, NULL},
 	{"repo", cmd_repo,
-	 "add [--show-secret] [--deploy-path PATH]... NAME URL | allow-path NAME PATH | list [--json] | key NAME   "
+	 "add [--show-secret] [--deploy-path PATH]... NAME URL | allow-path NAME PATH |\n            allow-submodules "
+	 "NAME URL | list [--json] | key NAME   "
 	 "[--state DIR]",
 	 "the repositories that are built, and their keys"},
 	{"hook", cmd_hook, "install --repo NAME REPOSITORY | post-receive --repo NAME   [--state DIR]",
@@ -60,6 +61,7 @@ static const struct command commands[] = {
 	{"prepare", cmd_prepare, NULL, NULL},
 	{"job", cmd_job, NULL, NULL},
 	{"check", cmd_check, NULL, NULL},
+	{"submodules", cmd_submodules, NULL, NULL},
 	{"sweep", cmd_sweep, NULL, NULL},
 	{"lint", cmd_lint, "[--json] [--ci|--travis] [FILE|-] | --keys | --schema",
 	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},

@@ -160,7 +160,7 @@ struct settings {
 	struct phase phases[PHASE_COUNT];
 	enum plan_network network;
 	struct plan_limits limits;
-	struct plan_git git; /* depth 0: not written; DEPTH_ALL */
+	struct plan_git git; /* depth 0: not written; DEPTH_ALL. submodules 0: not written; -1: no */
 	int64_t timeout_ms, silence_ms;
 	struct check_rule *checks;
 	size_t nchecks;

@@ -29,14 +29,13 @@ void read_git(struct reader *r, const struct yaml_node *key, const struct yaml_n
 	read_map(r, key, v, SCOPE_GIT, to, NULL);
 }
 
-/* What a build would miss without being told is refused. */
+/* 1 yes, -1 no; 0 stays for what is not written. */
 void read_submodules(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
 {
-	read_yes_no(r, key, v, to);
-	if (*(int *)to)
-		wrong(r, node_place(v),
-		      "'submodules' are not fetched by this version yet: write false, or fetch them in "
-		      "before_install");
+	int wanted = *(int *)to > 0;
+
+	read_yes_no(r, key, v, &wanted);
+	*(int *)to = wanted ? 1 : -1;
 }
 
 void read_lfs(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)

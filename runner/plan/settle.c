@@ -129,9 +129,10 @@ static void withhold_keys(const struct settings *s, struct vec *names)
 	}
 }
 
-static void settle_git(const struct plan_git *said, struct plan_git *git)
+/* Travis fetched submodules unless told not to. */
+static void settle_git(enum plan_dialect dialect, const struct plan_git *said, struct plan_git *git)
 {
-	*git = *said;
+	git->submodules = said->submodules ? said->submodules > 0 : dialect == PLAN_TRAVIS;
 	git->depth = said->depth == DEPTH_ALL ? 0 : said->depth ? said->depth : PLAN_GIT_DEPTH;
 }
 
@@ -253,7 +254,7 @@ void settle(const struct config *c, const struct cell *cell, const struct plan_c
 	for (size_t i = 0; i < c->include.len; i++) withhold_keys(&c->include.items[i].own, &j->withheld);
 	copy_vec(&j->artifacts, &pick(c, cell, SET_ARTIFACTS)->artifacts);
 	copy_vec(&j->cache, &pick(c, cell, SET_CACHE)->cache);
-	settle_git(&pick(c, cell, SET_GIT)->git, &j->git);
+	settle_git(c->dialect, &pick(c, cell, SET_GIT)->git, &j->git);
 	j->network = pick(c, cell, SET_NETWORK)->network;
 	j->limits = pick(c, cell, SET_LIMITS)->limits;
 	settle_times(c, cell, j);

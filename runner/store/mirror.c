@@ -46,6 +46,16 @@ static enum mirror_refusal read_refusal(const struct buf *text)
 	return REFUSED_NONE;
 }
 
+/* curl takes ~/.netrc, git ~/.gitconfig and its credential helpers. */
+static void be_nobody(struct vec *env)
+{
+	vec_setenv(env, "HOME", "/nonexistent");
+	vec_setenv(env, "XDG_CONFIG_HOME", "/nonexistent");
+	vec_setenv(env, "GIT_CONFIG_NOSYSTEM", "1");
+	vec_setenv(env, "GIT_CONFIG_GLOBAL", "/dev/null");
+	vec_setenv(env, "GIT_ALLOW_PROTOCOL", "https");
+}
+
 int mirror_git(const char *dir, const char *const *args, const struct mirror_run *how, struct err *e)
 {
 	static const char *const settings[] = {
@@ -63,6 +73,7 @@ int mirror_git(const char *dir, const char *const *args, const struct mirror_run
 	vec_add_all(&argv, settings);
 	vec_add_all(&argv, args);
 	git_environment(&env);
+	if (how->anonymous) be_nobody(&env);
 	o.argv = (const char *const *)vec_argv(&argv);
 	o.env = (const char *const *)vec_argv(&env);
 	if (how->refusal_r) *how->refusal_r = REFUSED_NONE;
@@ -86,8 +97,7 @@ int mirror_init(const char *dir, struct err *e)
 
 /* --- fetching --- */
 
-/* The mirror, made where there is none, and locked while lock_r is open. */
-static int open_locked(const char *dir, int *lock_r, struct err *e)
+int mirror_open_locked(const char *dir, int *lock_r, struct err *e)
 {
 	_cleanup_free_ char *head = xasprintf("%s/HEAD", dir), *lock_path = xasprintf("%s.lock", dir);
 	int64_t end = clock_mono_ms() + LOCK_MS;
@@ -128,8 +138,7 @@ static int leads_to(const char *dir, const char *kept, const char *commit)
 	return !git(dir, (const char *const[]){"merge-base", "--is-ancestor", commit, kept, NULL}, &ignored);
 }
 
-/* Some ref of ours leads to it. */
-static int is_kept(const char *dir, const char *commit)
+int mirror_has(const char *dir, const char *commit)
 {
 	_cleanup_free_ char *contains = xasprintf("--contains=%s", commit);
 	_cleanup_buf_ struct buf out = BUF_INIT(65536);
@@ -208,8 +217,8 @@ int mirror_fetch(const struct mirror_want *w, struct err *e)
 	_cleanup_close_ int lock = -1;
 	struct err ignored;
 
-	if (open_locked(w->dir, &lock, e)) return -1;
-	if (is_kept(w->dir, w->commit) && !point(w->dir, kept, w->commit, &ignored)) return 0;
+	if (mirror_open_locked(w->dir, &lock, e)) return -1;
+	if (mirror_has(w->dir, w->commit) && !point(w->dir, kept, w->commit, &ignored)) return 0;
 	return mirror_bring(w->dir, w, e) ? mend_after(w, e) : 0;
 }
 
@@ -217,7 +226,7 @@ int mirror_mend(const struct mirror_want *w, struct err *e)
 {
 	_cleanup_close_ int lock = -1;
 
-	if (open_locked(w->dir, &lock, e)) return -1;
+	if (mirror_open_locked(w->dir, &lock, e)) return -1;
 	if (!mirror_is_damaged(w->dir, w->url)) return 0;
 	return mirror_renew(w, e) ? -1 : 1;
 }
@@ -302,7 +311,7 @@ int mirror_fetch_merge(const struct mirror_want *w, char **commit_r, struct err 
 	struct err ignored;
 	int renewed = 0;
 
-	if (open_locked(w->dir, &lock, e)) return -1;
+	if (mirror_open_locked(w->dir, &lock, e)) return -1;
 	if (bring_merge(w, kept, &commit, e)) {
 		/* Made anew with the head alone; the merge is then asked for again. */
 		drop(w->dir, kept);

@@ -13,12 +13,19 @@ enum mirror_refusal {
 
 struct mirror_run { /* all of it may be left out */
 	int limit_ms;
+	int anonymous; /* https:// only, and nothing of this box's user: no keys, helpers or configuration */
 	const struct buf *input;
 	struct buf *out;
 	enum mirror_refusal *refusal_r;
 };
 /* mirror_git - run git on the mirror. err ERR_REMOTE with the first line that says what went wrong */
 int mirror_git(const char *dir, const char *const *args, const struct mirror_run *how, struct err *e) MUST_USE;
+
+/* The mirror, made where there is none, and locked while lock_r is open. err ERR_BUSY */
+int mirror_open_locked(const char *dir, int *lock_r, struct err *e) MUST_USE;
+
+/* Does some ref of ours lead to the commit? */
+int mirror_has(const char *dir, const char *commit);
 
 int mirror_init(const char *dir, struct err *e) MUST_USE;
 

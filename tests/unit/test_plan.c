@@ -142,7 +142,6 @@ static const struct {
 	 "ci:3:16: a stage needs a 'name'\n"
 	 "ci:3:44: unknown key 'iff' in 'stages'\n"},
 	{"image: x\nscript: a\ngit: {submodules: yes, lfs: on, depth: 0}\n",
-	 "ci:3:19: 'submodules' are not fetched by this version yet: write false, or fetch them in before_install\n"
 	 "ci:3:29: large files are never fetched: 'lfs' can only be off\n"
 	 "ci:3:40: '0' in 'depth' must be a whole number from 1 to 1000000\n"},
 	{"image: x\nscript: a\ncache: [/etc, ~/../x]\nnotify: [{webhook: a, email: b}, {}]\n",
