@@ -16,9 +16,12 @@
 #include <unistd.h>
 
 #include "lib/fs.h"
+#include "runner/checkout.h"
 #include "runner/cmd.h"
 #include "runner/gc.h"
 #include "runner/place.h"
+
+enum { IDLE_TREE_MS = 3600 * 1000 }; /* a build's last job removes its tree; this is for those that never came so far */
 
 struct item {
 	char *what;              /* "job 12 of demo/site" */
@@ -209,6 +212,7 @@ static int run(struct gc_run *r, struct err *e)
 	_cleanup_close_ int lock = -1;
 
 	if (fs_lock(path, 1, &lock, e) || list(r, "jobs", e) || list(r, "publish", e)) return -1;
+	if (!r->dry) checkout_sweep(&r->place.home, IDLE_TREE_MS);
 	if (!r->n) return 0;
 	keep_newest(r);
 	keep_budget(r);

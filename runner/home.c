@@ -36,7 +36,7 @@ static int make_absolute(char **path, struct err *e)
 
 int home_open(const char *flag, struct home *h, struct err *e)
 {
-	static const char *const below[] = {"repos", "jobs", "publish"};
+	static const char *const below[] = {"repos", "jobs", "publish", "trees"};
 
 	h->state = pick(flag, "SLIPWAY_STATE", "/var/lib/slipway", ".local/share/slipway");
 	h->cache = pick(NULL, "SLIPWAY_CACHE", "/var/cache/slipway", ".cache/slipway");

@@ -12,6 +12,7 @@
  *   slipway.db  serve.lock  serve.addr  wake  reserve  gc.lock
  *   repos/<id>/{mirror.git,key,hook-secret,deploy-paths,submodule-urls,modules/}
  *   jobs/<id>/{lock,log,log.idx,out/,box/}
+ *   trees/       work trees of commits (checkout.h)
  *   publish/     clones of deployment repositories, known_hosts
  */
 struct home {

@@ -208,13 +208,15 @@ static int64_t memory_limit(const struct job *j)
 static int make_box(struct job *j, struct err *e)
 {
 	_cleanup_free_ char *id = xasprintf("j%lld-%d", (long long)j->row.id, j->row.attempt);
-	_cleanup_free_ char *dir = xasprintf("%s/box", j->dir), *script = job_script(j, &j->second_half);
+	_cleanup_free_ char *dir = xasprintf("%s/box", j->dir), *script = job_script(j, &j->second_half),
+			    *trees = checkout_folder(&j->home), *tree = NULL;
 	_cleanup_free_ char *allow = home_file(&j->home, "job-allow-addresses"),
 			    *refuse = home_file(&j->home, "job-refuse-addresses");
 	_cleanup_vec_ struct vec notes = VEC_INIT;
 	struct sandbox_opts o = {.id = id,
 				 .dir = dir,
 				 .layers = (const char *const *)vec_argv(&j->image.layers),
+				 .trees = trees,
 				 .abort_fd = j->abort_fd,
 				 .limits = {.memory_bytes = memory_limit(j),
 					    .disk_bytes = j->spec.limits.disk_bytes,
@@ -224,16 +226,18 @@ static int make_box(struct job *j, struct err *e)
 				 .allow = allow,
 				 .refuse = refuse};
 
+	struct checkout_want sources = {.repo_id = j->repo.id,
+					.mirror = j->mirror,
+					.commit = j->build.commit,
+					.depth = j->spec.git.depth,
+					.limits = o.limits,
+					.abort_fd = j->abort_fd};
+
+	if (checkout_ensure(&j->home, &sources, &j->sources, e)) return -1;
 	if (fs_mkdirs(dir, 0700, e) || sandbox_open(&o, &j->box, &notes, e)) return -1;
 	for (size_t i = 0; i < notes.len; i++) log_line(j->log, "slipway: %s", notes.items[i]);
-	if (sandbox_put_git(j->box,
-			    &(struct sandbox_git){.mirror = j->mirror,
-						  .commit = j->build.commit,
-						  .path = source_dir,
-						  .depth = j->spec.git.depth},
-			    e) ||
-	    job_put_submodules(j, source_dir, e))
-		return -1;
+	tree = xasprintf("%s/tree", j->sources.name);
+	if (sandbox_put_tree(j->box, tree, source_dir, e) || job_put_submodules(j, source_dir, e)) return -1;
 	return sandbox_put_file(j->box, script_path, script, strlen(script), 0644, e);
 }
 
@@ -356,6 +360,14 @@ int job_wait_for_store(struct job *j, const struct err *e)
 	return j->abandoned && !j->publishing ? -1 : 0;
 }
 
+static int build_is_over(const struct job *j)
+{
+	__attribute__((cleanup(build_row_release))) struct build_row now = {0};
+	struct err e;
+
+	return !store_build_get(j->store, j->row.build_id, &now, &e) && build_state_is_final(now.state);
+}
+
 /* Everything up to the final row. A failure of ours (not of the script) makes the job errored, with the reason in
  * the log too. */
 static int lead(struct job *j, struct err *e)
@@ -391,6 +403,7 @@ static int lead(struct job *j, struct err *e)
 	end.log_hash = *hash ? hash : NULL;
 	while (store_job_finish(j->store, j->row.id, j->row.attempt, &end, clock_unix_ms(), e))
 		if (job_wait_for_store(j, e)) return -1;
+	j->build_over = build_is_over(j);
 	return 0;
 }
 
@@ -402,6 +415,7 @@ static void release(struct job *j)
 
 	sandbox_close(&j->box);
 	if (j->log && log_close(&j->log, &bytes, hash, &ignored)) {}
+	checkout_release(&j->home, &j->sources, j->build_over);
 	job_secrets_release(j);
 	json_decref_p(&j->submodules);
 	image_release(&j->image);
@@ -430,7 +444,7 @@ static int write_pid(struct err *e)
 
 int cmd_job(int argc, char **argv)
 {
-	__attribute__((cleanup(release))) struct job j = {0};
+	__attribute__((cleanup(release))) struct job j = {.sources = CHECKOUT_INIT};
 	_cleanup_free_ char *db = NULL;
 	int64_t id = argc == 4 ? strtoll(argv[2], NULL, 10) : 0;
 	int attempt = argc == 4 ? (int)strtol(argv[3], NULL, 10) : 0;

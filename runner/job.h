@@ -3,6 +3,7 @@
 
 #include "lib/loop.h"
 #include "lib/secret.h"
+#include "runner/checkout.h"
 #include "runner/home.h"
 #include "runner/log/log.h"
 #include "runner/plan/plan.h"
@@ -43,6 +44,8 @@ struct job {
 	char *boot_file; /* what the boot proof boots, relative to <dir>/out; NULL: nothing */
 	int64_t taken_bytes;
 	struct sandbox *box;
+	struct checkout sources;
+	int build_over;      /* no other job of it is to run: nobody wants the sources any more */
 	char *second_half;   /* of the script, for when the network is off; NULL: it was given all of it */
 	size_t second_given; /* bytes of it */
 	int network_sock;    /* 0: none */

@@ -19,9 +19,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include "lib/fs.h"
 #include "lib/num.h"
+#include "runner/checkout.h"
 #include "runner/cmd.h"
 #include "runner/place.h"
 #include "runner/plan/plan.h"
@@ -35,7 +38,9 @@ enum {
 	MOST_REFUSALS = 3,           /* the source has not got it: its replicas may lag behind what it told */
 	MOST_REFUSALS_OF_MERGE = 10, /* about a quarter of an hour: a server takes its time to make one */
 	MOST_CUT_OFF = 20,           /* attempts that ended without a word */
-	KEPT_BUILDS = 50,            /* the newest ones of a repository: their commits stay in its mirror */
+	CHECKOUT_S = 3,
+	CHECKOUT_PIDS = 256,
+	KEPT_BUILDS = 50, /* the newest ones of a repository: their commits stay in its mirror */
 };
 
 /* A .travis.yml may ask for macOS, Windows and FreeBSD. */
@@ -203,6 +208,23 @@ static void forget_old_commits(const char *mirror, struct store *st, int64_t rep
 	free(ids);
 }
 
+/* The sources, for the jobs, which would make them otherwise: those of a hostile or very large tree are left to them,
+ * who have the limits for it. */
+static void check_out(const struct home *h, const char *mirror, const struct event_row *row, int depth)
+{
+	struct itimerspec over = {.it_value = {.tv_sec = CHECKOUT_S}};
+	_cleanup_close_ int clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	struct checkout_want w = {
+		.repo_id = row->repo_id, .mirror = mirror, .commit = row->ev.commit, .depth = depth, .abort_fd = clock};
+	struct checkout c = CHECKOUT_INIT;
+	struct err e;
+
+	w.limits.memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / 4;
+	w.limits.pids = CHECKOUT_PIDS;
+	if (clock < 0 || timerfd_settime(clock, 0, &over, NULL)) return;
+	if (!checkout_ensure(h, &w, &c, &e)) checkout_release(h, &c, 0);
+}
+
 static int prepare(const struct home *h, struct store *st, struct event_row *row, struct err *e)
 {
 	const struct event *ev = &row->ev;
@@ -230,6 +252,7 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 		return store_event_close(st, row->id, EVENT_SKIPPED,
 					 plan.left_out ? "branch not included or excluded" : "matrix created no jobs",
 					 e);
+	if (!reason) check_out(h, mirror, row, plan.jobs[0].git.depth);
 	return add_build(st, row->id, reason ? NULL : &plan, reason, e);
 }
 

@@ -293,6 +293,9 @@ static int do_request(struct box *b, struct proto_msg *m, int *fd_r, struct err 
 						    .depth = m->n[0],
 						    .peer = m->fds[0]},
 			       e);
+	case BOX_PUT_TREE:
+		if (want(m, 2, m->nfds ? 1 : 0, e)) return -1;
+		return box_tree(&b->place, m->s.items[0], m->s.items[1], m->nfds ? m->fds[0] : -1, e);
 	case BOX_START: return do_start(b, m, e);
 	case BOX_STOP: stop_run(b); return 0;
 	case BOX_KILL: kill_run(b); return 0;
@@ -317,7 +320,7 @@ static const struct {
 	[BOX_RULES] = {NEW, 1},     [BOX_OFFLINE] = {IDLE | RUNNING, 1}, [BOX_SETUP] = {NEW, 1},
 	[BOX_PUT_FILE] = {IDLE, 1}, [BOX_PUT_TAR] = {IDLE, 1},           [BOX_PUT_GIT] = {IDLE, 1},
 	[BOX_START] = {IDLE, 1},    [BOX_STOP] = {IDLE | RUNNING, 0},    [BOX_KILL] = {IDLE | RUNNING, 0},
-	[BOX_COLLECT] = {IDLE, 1},  [BOX_CONNECT] = {IDLE | RUNNING, 1},
+	[BOX_COLLECT] = {IDLE, 1},  [BOX_CONNECT] = {IDLE | RUNNING, 1}, [BOX_PUT_TREE] = {IDLE, 1},
 };
 
 static const char *state_name(enum state s)
@@ -360,7 +363,7 @@ static void on_outer_gone(int fd, short revents, void *arg)
 
 static _Noreturn void inner(int sock, int life)
 {
-	struct box b = {.state = NEW, .sock = sock, .place = {-1, -1}, .run = {.report = -1, .end = -1}};
+	struct box b = {.state = NEW, .sock = sock, .place = {-1, -1, -1, -1}, .run = {.report = -1, .end = -1}};
 	struct err e;
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL)) _exit(1);

@@ -19,8 +19,10 @@
 #define BOX_NETNS BOX_HOME "/netns"
 
 struct box_place {
-	int root; /* the containers' root file system, O_PATH */
-	int crun; /* sealed memory file with crun in it */
+	int root;  /* the containers' root file system, O_PATH */
+	int crun;  /* sealed memory file with crun in it */
+	int data;  /* what the box writes, on the host's disk, O_PATH */
+	int trees; /* the folder of all prepared work trees, O_PATH; -1: none was named */
 };
 
 /* boxsetup.c: namespaces, mounts, config.json. The message's descriptors are used up. */
@@ -49,5 +51,11 @@ struct box_source {
 	int peer;
 };
 int box_git(int root, const struct box_source *s, struct err *e) MUST_USE;
+
+/* ERR_INPUT if there is anything in it: what a container left there could name programs to git, or be hidden. */
+int box_check_empty(const char *tree, const char *path, struct err *e) MUST_USE;
+
+/* boxtree.c: a prepared work tree; sent: it, as a detached mount, or -1 */
+int box_tree(const struct box_place *p, const char *path, const char *name, int sent, struct err *e) MUST_USE;
 
 #endif

@@ -49,7 +49,7 @@ static int is_commit(const char *s)
 }
 
 /* What a container left there could name programs to git, which would run outside of it. */
-static int check_empty(const char *tree, const char *path, struct err *e)
+int box_check_empty(const char *tree, const char *path, struct err *e)
 {
 	DIR *list = opendir(tree);
 	int found = 0;
@@ -97,7 +97,7 @@ int box_git(int root, const struct box_source *s, struct err *e)
 	if (s->depth < 0) return err_set(e, ERR_INPUT, "%lld is no depth", (long long)s->depth);
 	if (tree_mkdirs(root, s->path, &dir, e)) return -1;
 	tree = xasprintf("/proc/self/fd/%d", dir);
-	if (check_empty(tree, s->path, e)) return -1;
+	if (box_check_empty(tree, s->path, e)) return -1;
 	if (run(init, tree, -1, e) || fetch(s, tree, e) || run(checkout, tree, -1, e))
 		return err_wrap(e, "cannot check out %.12s into '%s'", s->commit, s->path);
 	return 0;

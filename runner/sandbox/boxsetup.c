@@ -174,10 +174,15 @@ int box_setup(struct proto_msg *m, const char *rules, struct box_place *p_r, str
 {
 	int network = !!(m->n[0] & BOX_SETUP_NETWORK), sent;
 	struct box_net net;
-	_cleanup_close_ int crun = -1, root = -1, init = proto_msg_take_fd(m, 0);
+	_cleanup_close_ int crun = -1, root = -1, trees = -1, init = proto_msg_take_fd(m, 0);
 
 	if (network && !rules) return err_set(e, ERR_INPUT, "a box with a network needs rules for it");
 	if (m->s.len < 2 || init < 0) return err_set(e, ERR_INPUT, "a box needs a folder, a layer and an init");
+	if (m->n[0] & BOX_SETUP_TREES) {
+		trees = open(m->s.items[m->s.len - 1], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (trees < 0) return err_sys(e, "cannot open '%s'", m->s.items[m->s.len - 1]);
+		free(m->s.items[--m->s.len]);
+	}
 	if (load_crun(&crun, e) || mount_proc(e) || box_net_open(network, &net, e)) return -1;
 	if (open_folders(m, &sent, e) || mount_home(e) || box_net_start(&net, rules, e)) return -1;
 	if ((sent && attach_folders(m, e)) || mount_overlay(m, e) || copy_to(init, BOX_INIT, 0755, e)) return -1;
@@ -185,7 +190,7 @@ int box_setup(struct proto_msg *m, const char *rules, struct box_place *p_r, str
 	if (root < 0) return err_sys(e, "cannot open the box's file system");
 	free_ports();
 	if (box_net_files(root, network, e) || write_config(m, e)) return -1;
-	*p_r = (struct box_place){root, crun};
-	root = crun = -1;
+	*p_r = (struct box_place){root, crun, proto_msg_take_fd(m, 1), trees};
+	root = crun = trees = -1;
 	return 0;
 }

@@ -18,6 +18,7 @@ enum box_op {
 	BOX_PUT_FILE, /* n: mode; s: path; fds: bytes */
 	BOX_PUT_TAR,  /* s: path; fds: tar stream */
 	BOX_PUT_GIT,  /* n: depth, 0: all; s: path, commit, tags…; fds: a git-upload-pack */
+	BOX_PUT_TREE, /* s: path, name below the trees' folder; fds: it as a detached mount, or none */
 	BOX_START,    /* n: grace ms; s: folder to make, or none; fds: in, out, end pipe, what to run
 			 (runner/sandbox/init/init.h) */
 	BOX_STOP,
@@ -33,7 +34,7 @@ enum box_op {
 
 const char *box_op_name(enum box_op op);
 
-enum { BOX_SETUP_NETWORK = 1 };
+enum { BOX_SETUP_NETWORK = 1, BOX_SETUP_TREES = 2 /* the last string is the folder of prepared trees */ };
 
 enum { PROTO_MAX_FDS = 130, PROTO_MAX_BODY = 65536, PROTO_NUMBERS = 4 };
 

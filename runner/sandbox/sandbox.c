@@ -32,7 +32,7 @@ enum { OWN_PIDS = 8, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS =
 
 struct sandbox {
 	struct cgroup cgroup;
-	char *dir;
+	char *dir, *trees;
 	int sock;
 	int pidfd;
 	pid_t pid;
@@ -77,7 +77,7 @@ static char *record_path(const char *dir)
 
 static int make_folders(const char *dir, struct err *e)
 {
-	const char *const names[] = {"data", "data/upper", "data/work"};
+	const char *const names[] = {"data", "data/upper", "data/work", "data/tree", "data/tree-work"};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", dir, names[i]);
@@ -243,6 +243,10 @@ static int set_up(struct sandbox *s, const struct sandbox_opts *o, struct vec *n
 		result = add_folder(&m, data, e);
 	}
 	for (size_t i = 0; i < n && !result; i++) result = add_folder(&m, o->layers[i], e);
+	if (!result && o->trees && geteuid()) {
+		m.n[0] |= BOX_SETUP_TREES;
+		vec_add(&m.s, o->trees);
+	}
 	if (!result) result = ask(s, &m, NULL, e);
 	proto_msg_release(&m);
 	return result;
@@ -255,6 +259,7 @@ int sandbox_open(const struct sandbox_opts *o, struct sandbox **s_r, struct vec 
 
 	s->sock = s->pidfd = s->end = -1;
 	s->dir = xstrdup(o->dir);
+	s->trees = o->trees ? xstrdup(o->trees) : NULL;
 	s->abort_fd = o->abort_fd;
 	if (userns_open(&userns, e) || make_folders(o->dir, e)) return err_wrap(e, "box '%s'", o->id);
 	limit(s, o, notes);
@@ -402,6 +407,27 @@ int sandbox_put_git(struct sandbox *s, const struct sandbox_git *git, struct err
 		*e = late;
 		return -1;
 	}
+	return result;
+}
+
+int sandbox_put_tree(struct sandbox *s, const char *name, const char *path, struct err *e)
+{
+	struct proto_msg m;
+	int result = 0;
+
+	if (!s->trees) die("sandbox_put_tree: no folder of trees was given");
+	proto_msg_init(&m, BOX_PUT_TREE);
+	vec_add(&m.s, path);
+	vec_add(&m.s, name);
+	if (!geteuid()) {
+		_cleanup_free_ char *full = xasprintf("%s/%s", s->trees, name);
+
+		m.fds[0] = (int)syscall(SYS_open_tree, AT_FDCWD, full, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		if (m.fds[0] < 0) result = err_sys(e, "cannot open '%s'", full);
+		m.nfds = m.fds[0] >= 0;
+	}
+	if (!result) result = ask(s, &m, NULL, e);
+	proto_msg_release(&m);
 	return result;
 }
 
@@ -588,22 +614,49 @@ static void remove_files(const char *dir)
 	if (!userns_remove_tree(data, &e)) unlink(record);
 }
 
-void sandbox_close(struct sandbox **sp)
+/* All processes of the box are gone after it, and with them its mounts. */
+static void end_box(struct sandbox *s)
 {
-	struct sandbox *s = *sp;
 	struct child_status st;
 	struct err e;
 
-	if (!s) return;
 	close_p(&s->end);
 	close_p(&s->sock); /* inner ends at that, the kernel kills the rest, outer reaps inner when all are gone */
 	if (s->pid > 0 && child_wait(s->pid, CLOSE_TIMEOUT_MS, &st, &e)) st.end = CHILD_LOST;
+	s->pid = 0;
 	close_p(&s->pidfd);
 	cgroup_remove(&s->cgroup);
+}
+
+void sandbox_close(struct sandbox **sp)
+{
+	struct sandbox *s = *sp;
+
+	if (!s) return;
+	end_box(s);
 	remove_files(s->dir);
 	free(s->dir);
-	free(s);
-	*sp = NULL;
+	free(s->trees);
+	free_p(sp);
+}
+
+int sandbox_take(struct sandbox **sp, const char *path, const char *to, struct err *e)
+{
+	_cleanup_free_ char *from = xasprintf("%s/data/upper%s", (*sp)->dir, path);
+	int result;
+
+	end_box(*sp);
+	result = rename(from, to) ? err_sys(e, "cannot rename '%s'", from) : 0;
+	sandbox_close(sp);
+	return result;
+}
+
+void sandbox_discard(const char *dir)
+{
+	_cleanup_free_ char *record = record_path(dir);
+
+	cgroup_sweep(record);
+	remove_files(dir);
 }
 
 void sandbox_sweep(const char *root_dir, const char *box, int (*live)(const char *name, void *arg), void *arg)
@@ -616,8 +669,7 @@ void sandbox_sweep(const char *root_dir, const char *box, int (*live)(const char
 		_cleanup_free_ char *data = xasprintf("%s/data", dir), *record = record_path(dir);
 
 		if (d->d_name[0] == '.' || (!fs_exists(data) && !fs_exists(record)) || live(d->d_name, arg)) continue;
-		cgroup_sweep(record);
-		remove_files(dir);
+		sandbox_discard(dir);
 	}
 	closedir(list);
 }

@@ -29,6 +29,7 @@ struct sandbox_opts {
 			    an overlay file system: the kernel lays no overlay over one */
 	const char *const *layers; /* folders, top first, NULL-terminated (image.h) */
 	struct sandbox_limits limits;
+	const char *trees; /* the folder that sandbox_put_tree takes from; NULL: it is not to be called */
 	int abort_fd; /* > 0: when it is readable, a call that waits for the box kills it and fails with ERR_BUSY */
 	int network;  /* 0: loopback only; 1: the internet, and never this host, by whatever address (netrules.h) */
 	const char *allow; /* with a network, files of the owner's (netrules_list()): what may be reached although it */
@@ -58,6 +59,10 @@ struct sandbox_git {
  * and tags on that), owned by the container's root. Nothing of the source or the mirror is
  * run, and the folder must be empty (ERR_INPUT): a job's files could name programs to git. */
 int sandbox_put_git(struct sandbox *s, const struct sandbox_git *git, struct err *e) MUST_USE;
+
+/* sandbox_put_tree - a folder below opts.trees that sandbox_take left, as path: read-only for all who use it, with an
+ * overlay of this box's own over it. The folder at path must be empty (ERR_INPUT). */
+int sandbox_put_tree(struct sandbox *s, const char *name, const char *path, struct err *e) MUST_USE;
 
 struct sandbox_run {
 	const char *const *argv; /* NULL-terminated; looked up in the container's PATH */
@@ -94,6 +99,13 @@ int sandbox_connect(struct sandbox *s, int port, int *fd_r, struct err *e) MUST_
 
 /* sandbox_close - kill what runs, wait until it is gone, remove cgroups and files. Takes NULL, leaves NULL. */
 void sandbox_close(struct sandbox **s);
+
+/* sandbox_take - close the box and keep a folder of what was put into it: path (the container's) becomes `to`, which is
+ * on the file system of opts.dir. Nothing has been run in the box. */
+int sandbox_take(struct sandbox **s, const char *path, const char *to, struct err *e) MUST_USE;
+
+/* sandbox_discard - what a box left in its opts.dir that was not closed, as its leader was killed */
+void sandbox_discard(const char *dir);
 
 /* sandbox_sweep - at start-up: cgroups and files of boxes whose leader is gone. Looks at <root_dir>/<name>/<box> for
  * each name and empties what is there (the opts.dir of a box that sandbox_close never saw).

@@ -112,13 +112,14 @@ static void refuse(const uint32_t head[4], const char *body, size_t len, const c
 
 static void test_broken_records_are_refused(void **state)
 {
+	_cleanup_free_ char *unknown = xasprintf("a record of the unknown kind %d", (int)BOX_OPS);
 	struct proto_msg m;
 	struct err e;
 
 	(void)state;
 	proto_msg_init(&m, BOX_OK);
 	assert_int_equal(proto_parse("short", 5, &m, &e), -1);
-	refuse((uint32_t[]){BOX_OPS, 0, 0, 0}, "", 0, "a record of the unknown kind 14");
+	refuse((uint32_t[]){BOX_OPS, 0, 0, 0}, "", 0, unknown);
 	refuse((uint32_t[]){BOX_OK, 0, 1, 0}, "", 0, "a broken 'ok' record");
 	refuse((uint32_t[]){BOX_OK, 1, 2, 0}, "ab", 2, "a broken 'ok' record");
 	refuse((uint32_t[]){BOX_OK, 0, 0, 7}, "", 0, "a broken 'ok' record");

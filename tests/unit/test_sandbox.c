@@ -814,6 +814,34 @@ static void test_a_box_that_dies_is_an_error(void **state)
 	assert_string_equal(failure.text, "the box is gone");
 }
 
+/* What one box put together is the sources of two others, one after the other, and neither changes it. */
+static void test_a_work_tree_is_shared(void **state)
+{
+	_cleanup_free_ char *trees = xasprintf("%s/trees", fx.top), *kept = xasprintf("%s/kept", trees);
+	_cleanup_free_ char *page = xasprintf("%s/page", kept), *more = xasprintf("%s/more", kept);
+	const char *layers[] = {fx.layer, NULL};
+	struct sandbox_opts o = {.id = "t2-1", .dir = fx.dir, .layers = layers, .trees = trees};
+
+	(void)state;
+	open_box((struct sandbox_limits){0}, 0);
+	must(fs_mkdirs(trees, 0700, &failure));
+	must(sandbox_put_file(fx.s, "/build/page", "one\n", 4, 0644, &failure));
+	must(sandbox_take(&fx.s, "/build", kept, &failure));
+	assert_null(fx.s);
+	for (int i = 0; i < 2; i++) {
+		must(sandbox_open(&o, &fx.s, &fx.notes, &failure));
+		must(sandbox_put_tree(fx.s, "kept/", "/build", &failure));
+		assert_sh("cd /build && cat page && test ! -e more && echo two >page && echo >more && cat page && rm "
+			  "page",
+			  CHILD_EXITED, 0);
+		assert_string_equal(buf_str(&fx.out), "one\ntwo\n");
+		assert_true(fs_exists(page) && !fs_exists(more));
+		assert_int_equal(sandbox_put_tree(fx.s, "kept/", "/build", &failure), -1);
+		assert_string_equal(failure.text, "cannot check out into '/build': it is not empty");
+		sandbox_close(&fx.s);
+	}
+}
+
 int main(void)
 {
 #define box_test(f) cmocka_unit_test_setup_teardown(f, box_setup_, box_teardown)
@@ -836,6 +864,7 @@ int main(void)
 		box_test(test_a_laid_link_does_not_lead_a_put_out),
 		box_test(test_tar_streams),
 		box_test(test_a_work_tree_at_a_commit),
+		box_test(test_a_work_tree_is_shared),
 		box_test(test_the_environment_is_on_no_disk),
 		box_test(test_connections_to_a_server_in_the_box),
 		box_test(test_a_box_that_dies_is_an_error),
