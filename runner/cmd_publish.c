@@ -148,6 +148,12 @@ static const struct option options[] = {
 	{"source-mirror", required_argument, NULL, 'm'},
 	{"job", required_argument, NULL, 'j'},
 	{"keep", required_argument, NULL, 'K'},
+	{"event", required_argument, NULL, 'E'},
+	{"no-latest", no_argument, NULL, 'L'},
+	{"sign-key", required_argument, NULL, 'g'},
+	{"message", required_argument, NULL, 'M'},
+	{"author", required_argument, NULL, 'A'},
+	{"mode", required_argument, NULL, 'o'},
 	{"known-hosts", required_argument, NULL, 'h'},
 	{"cache", required_argument, NULL, 'C'},
 	{"state", required_argument, NULL, 't'},
@@ -170,6 +176,9 @@ static char **option_place(struct publish_request *r, int c)
 	case 'j': return &r->job;
 	case 'h': return &r->known_hosts;
 	case 'C': return &r->cache;
+	case 'g': return &r->sign_key;
+	case 'M': return &r->message;
+	case 'A': return &r->author;
 	default: return NULL;
 	}
 }
@@ -178,6 +187,14 @@ static int number_of(const char *text, const char *option, int *n_r, struct err 
 {
 	if (num_parse_int(text, 0, INT_MAX, n_r)) return err_set(e, ERR_INPUT, "%s '%s': not a number", option, text);
 	return 0;
+}
+
+static int mode_of(const char *text, int *mode_r, struct err *e)
+{
+	*mode_r = !strcmp(text, "0755") || !strcmp(text, "755")   ? 0755
+		  : !strcmp(text, "0644") || !strcmp(text, "644") ? 0644
+								  : 0;
+	return *mode_r ? 0 : err_set(e, ERR_INPUT, "--mode '%s': it can be 0755 or 0644", text);
 }
 
 static int key_from_fd(const char *text, struct order *o, struct err *e)
@@ -257,6 +274,14 @@ static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
 		case 'K':
 			if (number_of(optarg, "--keep", &o->request.keep, e)) return -1;
 			break;
+		case 'E':
+			if (num_parse(optarg, 0, INT64_MAX, &o->request.event))
+				return err_set(e, ERR_INPUT, "--event '%s': not a number", optarg);
+			break;
+		case 'o':
+			if (mode_of(optarg, &o->request.mode, e)) return -1;
+			break;
+		case 'L': o->request.no_latest = 1; break;
 		case 'J': o->as_json = 1; break;
 		default: return 2;
 		}

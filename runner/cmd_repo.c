@@ -16,6 +16,7 @@
 #include "runner/deploypath.h"
 #include "runner/permits.h"
 #include "runner/place.h"
+#include "runner/publish/signkey.h"
 #include "runner/store/submodule.h"
 #include "senv/keys.h"
 
@@ -23,7 +24,7 @@ enum { HOOK_SECRET_BYTES = 32 };
 
 struct options {
 	const char *state;
-	int json, show_secret;
+	int json, show_secret, next, do_switch;
 	struct vec deploy_paths;
 };
 
@@ -166,7 +167,8 @@ static int find_or_add(struct place *p, const char *name, const char *url, int64
 static int add(const struct options *o, const char *name, const char *url)
 {
 	_cleanup_place_ struct place p = PLACE_INIT;
-	_cleanup_free_ char *dir = NULL, *key = NULL, *hook = NULL;
+	_cleanup_free_ char *dir = NULL, *key = NULL, *hook = NULL, *sign = NULL, *sign_line = NULL;
+	struct minisign_public sign_pub;
 	_cleanup_vec_ struct vec paths = VEC_INIT;
 	struct err e;
 	int64_t id;
@@ -178,6 +180,7 @@ static int add(const struct options *o, const char *name, const char *url)
 	dir = home_repo(&p.home, id, NULL);
 	key = home_repo(&p.home, id, "key");
 	hook = home_repo(&p.home, id, "hook-secret");
+	sign = home_repo(&p.home, id, "sign-key");
 	if (was_there && is_made(key) && is_made(hook)) {
 		_cleanup_secret_ struct secret whole = SECRET_INIT;
 
@@ -185,10 +188,14 @@ static int add(const struct options *o, const char *name, const char *url)
 		err_set(&e, ERR_INPUT, "repository '%s' is there already", name);
 		return fail(&e);
 	}
-	if (fs_mkdirs(dir, 0700, &e) || make_key(key, &e) || make_hook_secret(hook, &e)) return fail(&e);
+	if (fs_mkdirs(dir, 0700, &e) || make_key(key, &e) || make_hook_secret(hook, &e) ||
+	    signkey_make(sign, &sign_pub, &e))
+		return fail(&e);
 	home_wake(&p.home);
 	printf("repository      %s\nurl             %s\n", name, url);
 	if (print_key(&p.home, id, "public key      ", &e)) return fail(&e);
+	sign_line = minisign_public_line(&sign_pub);
+	printf("signing key     %s\n", sign_line);
 	printf("webhook secret  %s\n", hook);
 	if (o->show_secret && print_secret(&p.home, id, "                ", &e)) return fail(&e);
 	if (allow_paths(&p.home, id, &paths, &e)) return fail(&e);
@@ -238,6 +245,26 @@ static int show_key(const struct options *o, const char *name)
 	return 0;
 }
 
+/* The public half of what its publications are signed with; --next and --switch change it in two steps. */
+static int show_sign_key(const struct options *o, const char *name)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	__attribute__((cleanup(repo_release))) struct repo r = {0};
+	_cleanup_free_ char *path = NULL, *text = NULL, *dir = NULL;
+	struct minisign_public pub;
+	struct err e;
+
+	if (place_open(o->state, &p, &e) || store_repo_find(p.store, name, &r, &e)) return fail(&e);
+	dir = home_repo(&p.home, r.id, NULL);
+	path = home_repo(&p.home, r.id, "sign-key");
+	if (fs_mkdirs(dir, 0700, &e) || signkey_make(path, &pub, &e)) return fail(&e);
+	if ((o->next && signkey_next(path, &pub, &e)) || (o->do_switch && signkey_switch(path, &pub, &e)))
+		return fail(&e);
+	text = minisign_public_text(&pub);
+	printf("%s", text);
+	return 0;
+}
+
 static void options_release(struct options *o)
 {
 	vec_release(&o->deploy_paths);
@@ -248,6 +275,8 @@ int cmd_repo(int argc, char **argv)
 	static const struct option known[] = {{"state", required_argument, NULL, 's'},
 					      {"json", no_argument, NULL, 'j'},
 					      {"show-secret", no_argument, NULL, 'w'},
+					      {"next", no_argument, NULL, 'n'},
+					      {"switch", no_argument, NULL, 'S'},
 					      {"deploy-path", required_argument, NULL, 'd'},
 					      {0}};
 	__attribute__((cleanup(options_release))) struct options o = {0};
@@ -258,6 +287,8 @@ int cmd_repo(int argc, char **argv)
 		case 's': o.state = optarg; break;
 		case 'j': o.json = 1; break;
 		case 'w': o.show_secret = 1; break;
+		case 'n': o.next = 1; break;
+		case 'S': o.do_switch = 1; break;
 		case 'd': vec_add(&o.deploy_paths, optarg); break;
 		default: return cmd_usage("repo");
 		}
@@ -269,5 +300,6 @@ int cmd_repo(int argc, char **argv)
 	if (n == 3 && !strcmp(arg[0], "allow-submodules")) return allow_submodules(&o, arg[1], arg[2]);
 	if (n == 1 && !strcmp(arg[0], "list")) return list(&o);
 	if (n == 2 && !strcmp(arg[0], "key")) return show_key(&o, arg[1]);
+	if (n == 2 && !strcmp(arg[0], "sign-key") && !(o.next && o.do_switch)) return show_sign_key(&o, arg[1]);
 	return cmd_usage("repo");
 }

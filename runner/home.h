@@ -10,7 +10,7 @@
  * /var/cache/slipway or ~/.cache/slipway. All returned strings are the caller's.
  *
  *   slipway.db  serve.lock  serve.addr  wake  reserve  gc.lock
- *   repos/<id>/{mirror.git,key,hook-secret,deploy-paths,submodule-urls,modules/}
+ *   repos/<id>/{mirror.git,key,sign-key,sign-key.pub,hook-secret,deploy-paths,submodule-urls,modules/}
  *   jobs/<id>/{lock,log,log.idx,out/,box/}
  *   trees/       work trees of commits (checkout.h)
  *   publish/     clones of deployment repositories, known_hosts

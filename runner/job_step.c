@@ -305,6 +305,7 @@ static json_t *publish_order(struct job *j, struct err *e)
 	_cleanup_free_ char *number = xasprintf("%s %d.%d", j->repo.name, j->build.number, j->row.number);
 	_cleanup_free_ char *cache = home_file(&j->home, "publish"), *pins = home_file(&j->home, "publish/known_hosts");
 	_cleanup_free_ char *key = home_repo(&j->home, j->repo.id, "key");
+	_cleanup_free_ char *sign_key = home_repo(&j->home, j->repo.id, "sign-key");
 	_cleanup_json_ json_t *sealed = p->key ? sealed_key(j, p->key) : NULL, *order = NULL;
 
 	if (p->key && !sealed) {
@@ -312,13 +313,16 @@ static json_t *publish_order(struct job *j, struct err *e)
 		return NULL;
 	}
 	order = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:o}",
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:o, s:s, "
+		"s:I, s:s, s:b}",
 		"remote", p->repo, "branch", p->branch, "path", p->path, "commit", j->build.commit, "source_repo",
 		j->repo.name, "source_branch", j->build.branch ? j->build.branch : "", "backend",
 		j->spec.backend ? j->spec.backend : "", "arch", j->spec.arch ? j->spec.arch : image_host_arch(),
 		"emulated", j->image.emulated, "image_digest", j->image.digest, "job", number, "checks", proof(j),
 		"cache", cache, "known_hosts", pins, "source_mirror", j->mirror, "keep", p->keep, "state",
-		j->home.state, "repo_id", (json_int_t)j->repo.id, "files", list_files(j));
+		j->home.state, "repo_id", (json_int_t)j->repo.id, "files", list_files(j), "image_name",
+		j->spec.image ? j->spec.image : "", "event", (json_int_t)j->event.id, "sign_key", sign_key,
+		"make_sign_key", 1);
 	if (!order || (sealed && (json_object_set(order, "sealed_key", sealed) ||
 				  json_object_set_new(order, "repo_key_file", json_string(key))))) {
 		err_set(e, ERR_INPUT, "cannot write the publish request: a name in it is not UTF-8");

@@ -32,36 +32,29 @@ static int put_file(git_treebuilder *b, const char *name, const git_oid *blob, u
 	return 0;
 }
 
+static int drop(git_treebuilder *b, const struct vec *names, struct err *e)
+{
+	for (size_t i = 0; names && i < names->len; i++)
+		if (git_treebuilder_get(b, names->items[i]) && git_treebuilder_remove(b, names->items[i]))
+			return bad_tree(e);
+	return 0;
+}
+
+static int put_all(git_treebuilder *b, const struct layout_file *files, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n; i++)
+		if (put_file(b, files[i].name, &files[i].blob, files[i].mode, e)) return -1;
+	return 0;
+}
+
 static int commit_folder(git_repository *git, const git_tree *old, const struct layout *l, git_oid *tree_r,
 			 struct err *e)
 {
 	_cleanup_git_(git_treebuilder) git_treebuilder *b = NULL;
 
 	if (git_treebuilder_new(&b, git, old)) return bad_tree(e);
-	for (size_t i = 0; i < l->nfiles; i++)
-		if (put_file(b, l->files[i].name, &l->files[i].blob, l->files[i].mode, e)) return -1;
+	if (drop(b, l->dropped, e) || put_all(b, l->files, l->nfiles, e)) return -1;
 	return git_treebuilder_write(tree_r, b) ? bad_tree(e) : 0;
-}
-
-static int put_latest(git_repository *git, git_treebuilder *b, const char *commit, struct err *e)
-{
-	char text[42];
-	git_oid blob;
-
-	memcpy(text, commit, 40);
-	text[40] = '\n';
-	if (git_blob_create_from_buffer(&blob, git, text, 41))
-		return git2_fail(e, ERR_SYS, "cannot write 'latest' of the deployment repository");
-	return put_file(b, "latest", &blob, 0644, e);
-}
-
-/* Under `path` itself: what names the image, and no more images than are kept. */
-static int finish_path(git_repository *git, git_treebuilder *b, const struct layout *l, struct err *e)
-{
-	for (size_t i = 0; l->gone && i < l->gone->len; i++)
-		if (git_treebuilder_get(b, l->gone->items[i]) && git_treebuilder_remove(b, l->gone->items[i]))
-			return bad_tree(e);
-	return l->set_latest ? put_latest(git, b, l->commit, e) : 0;
 }
 
 /* `old` with the rest of the path, l->path from `rest` on, below it. */
@@ -80,7 +73,7 @@ static int rewrite(git_repository *git, const git_tree *old, const char *rest, c
 		return -1;
 	if (git_treebuilder_new(&b, git, old) || git_treebuilder_insert(NULL, b, name, &below, GIT_FILEMODE_TREE))
 		return bad_tree(e);
-	if (!*rest && finish_path(git, b, l, e)) return -1;
+	if (!*rest && (drop(b, l->gone, e) || put_all(b, l->top, l->ntop, e))) return -1;
 	return git_treebuilder_write(tree_r, b) ? bad_tree(e) : 0;
 }
 
@@ -89,25 +82,48 @@ int layout_tree(git_repository *git, const git_tree *base, const struct layout *
 	return rewrite(git, base, l->path, l, tree_r, e);
 }
 
+int layout_read(git_repository *git, git_tree *tree, const char *path, struct buf *text, struct err *e)
+{
+	_cleanup_git_(git_tree_entry) git_tree_entry *entry = NULL;
+	_cleanup_git_(git_blob) git_blob *blob = NULL;
+	int rc;
+
+	if (!tree) return 1;
+	rc = git_tree_entry_bypath(&entry, tree, path);
+	if (rc == GIT_ENOTFOUND) return 1;
+	if (rc) return git2_fail(e, ERR_SYS, "cannot read '%s' of the deployment repository", path);
+	if (git_tree_entry_type(entry) != GIT_OBJECT_BLOB || git_tree_entry_filemode(entry) == GIT_FILEMODE_LINK)
+		return 1;
+	if (git_blob_lookup(&blob, git, git_tree_entry_id(entry)))
+		return git2_fail(e, ERR_SYS, "cannot read '%s' of the deployment repository", path);
+	buf_add(text, git_blob_rawcontent(blob), (size_t)git_blob_rawsize(blob));
+	return buf_check(text, path, e);
+}
+
+int layout_folder(git_repository *git, git_tree *tree, const char *path, git_tree **sub_r, struct err *e)
+{
+	_cleanup_git_(git_tree_entry) git_tree_entry *entry = NULL;
+	int rc;
+
+	if (!tree) return 0;
+	rc = git_tree_entry_bypath(&entry, tree, path);
+	if (rc == GIT_ENOTFOUND) return 0;
+	if (!rc && git_tree_entry_type(entry) != GIT_OBJECT_TREE) return 0;
+	if (rc || git_tree_lookup(sub_r, git, git_tree_entry_id(entry)))
+		return git2_fail(e, ERR_SYS, "cannot read folder '%s' of the deployment repository", path);
+	return 0;
+}
+
 int layout_latest(git_repository *git, git_tree *tree, const char *path, char commit_r[41], struct err *e)
 {
 	_cleanup_free_ char *name = xasprintf("%s/latest", path);
-	_cleanup_git_(git_tree_entry) git_tree_entry *entry = NULL;
-	_cleanup_git_(git_blob) git_blob *blob = NULL;
-	const char *text;
-	int rc;
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+	int rc = layout_read(git, tree, name, &text, e);
 
 	commit_r[0] = '\0';
-	if (!tree) return 0;
-	rc = git_tree_entry_bypath(&entry, tree, name);
-	if (rc == GIT_ENOTFOUND) return 0;
-	if (rc) return git2_fail(e, ERR_SYS, "cannot read '%s' of the deployment repository", name);
-	if (git_tree_entry_type(entry) != GIT_OBJECT_BLOB) return 0;
-	if (git_blob_lookup(&blob, git, git_tree_entry_id(entry)))
-		return git2_fail(e, ERR_SYS, "cannot read '%s' of the deployment repository", name);
-	text = git_blob_rawcontent(blob);
-	if (git_blob_rawsize(blob) < 40 || strspn(text, "0123456789abcdef") != 40) return 0;
-	memcpy(commit_r, text, 40);
+	if (rc) return rc < 0 ? -1 : 0;
+	if (text.len < 40 || strspn(buf_str(&text), "0123456789abcdef") != 40) return 0;
+	memcpy(commit_r, text.data, 40);
 	commit_r[40] = '\0';
 	return 0;
 }

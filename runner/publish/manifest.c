@@ -1,6 +1,7 @@
 /* The manifest of one publication. */
 #include "runner/publish/manifest.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
@@ -10,6 +11,8 @@
 
 #include "lib/fs.h"
 #include "lib/json.h"
+
+static const char format[] = "slipway-manifest-1";
 
 int manifest_measure(const char *path, unsigned mode, struct manifest_file *m_r, struct err *e)
 {
@@ -74,13 +77,12 @@ static void set_text(json_t *j, const char *key, const char *value)
 	if (json_object_set_new(j, key, json_any_text(value ? value : ""))) die("cannot write a manifest");
 }
 
-char *manifest_text(const struct publish_request *r, const struct manifest_image *image,
-		    const struct manifest_file *files, size_t nfiles)
+json_t *manifest_json(const struct publish_request *r, const struct manifest_image *image,
+		      const struct manifest_file *files, size_t nfiles)
 {
-	_cleanup_json_ json_t *j = json_object();
-	_cleanup_free_ char *text = NULL;
+	json_t *j = json_object();
 
-	set_text(j, "format", "slipway-manifest-1");
+	set_text(j, "format", format);
 	set_text(j, "repository", r->source_repo);
 	set_text(j, "branch", r->source_branch);
 	set_text(j, "commit", r->commit);
@@ -90,6 +92,7 @@ char *manifest_text(const struct publish_request *r, const struct manifest_image
 	json_object_set_new(j, "emulated", json_boolean(r->emulated));
 	set_text(j, "build_image", r->image_digest);
 	set_text(j, "job", r->job);
+	json_object_set_new(j, "event", json_integer(r->event));
 	set_text(j, "checks", r->checks);
 	set_text(j, "image", image->plain.name);
 	set_text(j, "image_mode", mode_text(image->plain.mode));
@@ -100,7 +103,79 @@ char *manifest_text(const struct publish_request *r, const struct manifest_image
 	json_object_set_new(j, "packed_size", json_integer((json_int_t)image->packed.size));
 	set_text(j, "packing", "bzip2");
 	json_object_set_new(j, "files", list_files(files, nfiles));
-	text = json_dumps(j, JSON_INDENT(1) | JSON_SORT_KEYS);
+	return j;
+}
+
+char *manifest_text(const json_t *j, const struct manifest_turn *turn)
+{
+	_cleanup_json_ json_t *whole = json_copy((json_t *)(uintptr_t)j);
+	_cleanup_free_ char *text = NULL;
+
+	json_object_set_new(whole, "sequence", json_integer(turn->sequence));
+	set_text(whole, "previous", turn->previous);
+	json_object_set_new(whole, "latest", json_boolean(turn->latest));
+	set_text(whole, "provenance_sha256", turn->provenance_sha256);
+	text = json_dumps(whole, JSON_INDENT(1) | JSON_SORT_KEYS);
 	if (!text) die("cannot write a manifest");
 	return xasprintf("%s\n", text);
+}
+
+int manifest_same(const json_t *there, const json_t *j)
+{
+	static const char *const turns[] = {"job", "event", "sequence", "previous", "latest", "provenance_sha256"};
+	_cleanup_json_ json_t *a = json_copy((json_t *)(uintptr_t)there), *b = json_copy((json_t *)(uintptr_t)j);
+
+	for (size_t i = 0; i < ARRAY_LEN(turns); i++) {
+		json_object_del(a, turns[i]);
+		json_object_del(b, turns[i]);
+	}
+	return json_equal(a, b);
+}
+
+int manifest_parse(const char *name, const void *data, size_t len, json_t **j_r, struct err *e)
+{
+	_cleanup_json_ json_t *j = NULL;
+
+	if (json_parse(name, data, len, &j, e)) return -1;
+	if (strcmp(json_string_or(j, "format", ""), format) != 0)
+		return err_set(e, ERR_INPUT, "%s: its format is '%s', not %s", name, json_string_or(j, "format", ""),
+			       format);
+	*j_r = steal(j);
+	return 0;
+}
+
+static int fits(const json_t *a, const json_t *b, const char *key)
+{
+	const char *x = json_string_or(a, key, ""), *y = json_string_or(b, key, "");
+
+	return !*x || !*y || !strcmp(x, y);
+}
+
+int manifest_one_cell(const json_t *a, const json_t *b)
+{
+	return fits(a, b, "backend") && fits(a, b, "arch");
+}
+
+char *manifest_cell(const json_t *j)
+{
+	const char *backend = json_string_or(j, "backend", ""), *arch = json_string_or(j, "arch", "");
+	char *name = xasprintf("%.100s%s%.100s", backend, *backend && *arch ? "-" : "", arch);
+	unsigned char hash[8];
+	char digits[17], *with;
+	int odd = !*name;
+
+	for (char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("._+-", *p)) {
+			*p = '_';
+			odd = 1;
+		}
+	if (!odd) return name;
+	/* Two that look alike now stay two. */
+	with = xasprintf("%s/%s", backend, arch);
+	crypto_generichash(hash, sizeof(hash), (const unsigned char *)with, strlen(with), NULL, 0);
+	sodium_bin2hex(digits, sizeof(digits), hash, sizeof(hash));
+	free(with);
+	with = xasprintf("%s%s%s", name, *name ? "-" : "", digits);
+	free(name);
+	return with;
 }

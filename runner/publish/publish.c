@@ -25,6 +25,8 @@
 #include "runner/publish/keep.h"
 #include "runner/publish/layout.h"
 #include "runner/publish/manifest.h"
+#include "runner/publish/signkey.h"
+#include "runner/publish/turn.h"
 
 enum {
 	MAX_RACES = 200, /* each one lost is another's commit, so this is no fault but a crowd */
@@ -44,7 +46,9 @@ struct work {
 	int dir_fd; /* locked */
 	struct manifest_image image;
 	struct manifest_file *others;
-	struct layout_file *files; /* packed image, others, manifest */
+	struct layout_file *files; /* packed image, others */
+	json_t *manifest;          /* but for its turn */
+	struct secret sign_key;
 	char *packed_name, *packed_path;
 	publish_say_fn *say_fn;
 	void *say_arg;
@@ -57,6 +61,8 @@ static void work_release(struct work *w)
 	deployrepo_close(&w->repo);
 	remote_release(&w->remote);
 	secret_release(&w->key);
+	secret_release(&w->sign_key);
+	json_decref(w->manifest);
 	if (w->dir && fs_remove_tree(w->dir, &e) && w->say_fn) w->say_fn(w->say_arg, e.text);
 	close_p(&w->dir_fd);
 	free(w->dir);
@@ -116,13 +122,14 @@ static int pack(struct work *w, struct err *e)
 {
 	const struct publish_request *r = w->r;
 	const struct publish_file *image = &r->files[0];
+	unsigned mode = r->mode ? (unsigned)r->mode : image->mode;
 	uint64_t bytes;
 
 	w->packed_name = xasprintf("%s.bz2", image->name);
 	w->packed_path = xasprintf("%s/packed", w->dir);
 	if (compress_bz2(image->file, w->packed_path, &bytes, e) ||
-	    manifest_measure(image->file, image->mode, &w->image.plain, e) ||
-	    manifest_measure(w->packed_path, image->mode, &w->image.packed, e))
+	    manifest_measure(image->file, mode, &w->image.plain, e) ||
+	    manifest_measure(w->packed_path, mode, &w->image.packed, e))
 		return err_wrap(e, "image '%s'", image->name);
 	w->image.plain.name = image->name;
 	w->image.packed.name = w->packed_name;
@@ -170,39 +177,60 @@ static int add_blobs(struct work *w, struct err *e)
 {
 	const struct publish_request *r = w->r;
 	git_repository *git = deployrepo_git(w->repo);
-	_cleanup_free_ char *text = manifest_text(r, &w->image, w->others, r->nfiles - 1);
-	struct layout_file *manifest;
 
-	w->files = xcalloc(r->nfiles + 1, sizeof(*w->files));
+	w->files = xcalloc(r->nfiles, sizeof(*w->files));
 	if (add_blob(git, w->packed_path, w->packed_name, w->image.packed.mode, &w->files[0], e)) return -1;
 	for (size_t i = 1; i < r->nfiles; i++)
 		if (add_blob(git, r->files[i].file, r->files[i].name, w->others[i - 1].mode, &w->files[i], e))
 			return -1;
-	manifest = &w->files[r->nfiles];
-	*manifest = (struct layout_file){.name = "manifest.json", .mode = 0644};
-	if (git_blob_create_from_buffer(&manifest->blob, git, text, strlen(text)))
-		return git2_fail(e, ERR_SYS, "cannot store the manifest");
 	return 0;
 }
 
-/* May `latest` go from `named` to our commit? 1: yes, 0: it is newer than ours. Where the source's history cannot say
- * (another branch, a rewritten one, a commit that is gone) the publication that is asked for now wins. */
-static int may_move(const struct publish_request *r, const char *named, struct err *e)
-{
-	_cleanup_git_(git_repository) git_repository *source = NULL;
-	_cleanup_git_(git_odb) git_odb *odb = NULL;
-	git_oid theirs, ours;
-	int newer;
+/* --- the commit --- */
 
-	if (!*named || !strcmp(named, r->commit) || !r->source_mirror) return 1;
-	if (git_oid_fromstr(&theirs, named) || git_oid_fromstr(&ours, r->commit)) return 1;
-	if (git_repository_open_bare(&source, r->source_mirror) || git_repository_odb(&odb, source))
-		return git2_fail(e, ERR_SYS, "cannot ask the source mirror '%s' which commit is newer",
-				 r->source_mirror);
-	if (!git_odb_exists(odb, &theirs) || !git_odb_exists(odb, &ours)) return 1;
-	newer = git_graph_descendant_of(source, &theirs, &ours);
-	if (newer < 0) return git2_fail(e, ERR_SYS, "cannot tell whether '%s' is newer than '%s'", named, r->commit);
-	return !newer;
+/* "{name}" → its value; other braces stay. */
+static char *fill_message(const struct publish_request *r)
+{
+	const char *const values[][2] = {{"{commit}", r->commit},
+					 {"{backend}", r->backend},
+					 {"{arch}", r->arch},
+					 {"{branch}", r->source_branch},
+					 {"{repository}", r->source_repo},
+					 {"{path}", r->path},
+					 {"{job}", r->job}};
+	struct buf b = BUF_INIT(1 << 20);
+
+	for (const char *p = r->message; *p;) {
+		size_t i = 0;
+
+		while (i < ARRAY_LEN(values) && strncmp(p, values[i][0], strlen(values[i][0])) != 0) i++;
+		if (i < ARRAY_LEN(values)) {
+			buf_adds(&b, values[i][1] ? values[i][1] : "");
+			p += strlen(values[i][0]);
+		} else {
+			buf_addch(&b, *p++);
+		}
+	}
+	if (!b.len || b.data[b.len - 1] != '\n') buf_addch(&b, '\n');
+	return buf_steal(&b);
+}
+
+static char *message_of(const struct publish_request *r)
+{
+	int n = r->backend && *r->backend ? (int)strlen(r->backend) : (int)strcspn(r->path, "/");
+
+	if (r->message) return fill_message(r);
+	return xasprintf("adding %s built for %.*s\n", r->commit, n, r->backend && *r->backend ? r->backend : r->path);
+}
+
+static int author_of(const struct publish_request *r, git_signature **who_r, struct err *e)
+{
+	const char *author = r->author ? r->author : "Slipway <slipway@localhost>", *less = strchr(author, '<');
+	_cleanup_free_ char *name = xstrndup(author, (size_t)(less - author)), *mail = xstrdup(less + 1);
+
+	mail[strcspn(mail, ">")] = '\0';
+	if (git_signature_now(who_r, name, mail)) return git2_fail(e, ERR_INPUT, "bad author '%s'", author);
+	return 0;
 }
 
 static int write_commit(struct work *w, git_commit *parent, const git_oid *tree_id, git_oid *commit_r, struct err *e)
@@ -212,14 +240,26 @@ static int write_commit(struct work *w, git_commit *parent, const git_oid *tree_
 	_cleanup_git_(git_signature) git_signature *who = NULL;
 	_cleanup_git_(git_tree) git_tree *tree = NULL;
 	const git_commit *parents[] = {parent};
-	int n = r->backend && *r->backend ? (int)strlen(r->backend) : (int)strcspn(r->path, "/");
-	_cleanup_free_ char *message =
-		xasprintf("adding %s built for %.*s\n", r->commit, n, r->backend && *r->backend ? r->backend : r->path);
+	_cleanup_free_ char *message = message_of(r);
 
-	if (git_tree_lookup(&tree, git, tree_id) || git_signature_now(&who, "Slipway", "slipway@localhost") ||
+	if (author_of(r, &who, e)) return -1;
+	if (git_tree_lookup(&tree, git, tree_id) ||
 	    git_commit_create(commit_r, git, NULL, who, who, NULL, message, tree, parent ? 1 : 0, parents))
 		return git2_fail(e, ERR_SYS, "cannot write a commit for the deployment repository");
 	return 0;
+}
+
+static void tell_turn(const struct turn *t, struct publish_result *res)
+{
+	res->latest_moved = t->latest_moves;
+	res->sequence = t->sequence;
+	res->note[0] = '\0';
+	if (t->note) {
+		size_t n = strnlen(t->note, sizeof(res->note) - 1);
+
+		memcpy(res->note, t->note, n);
+		res->note[n] = '\0';
+	}
 }
 
 /* The commit that publishes on this tip; *commit_r is the tip itself when there is nothing to add. */
@@ -229,35 +269,42 @@ static int build_on(struct work *w, const git_oid *tip, git_oid *commit_r, struc
 	git_repository *git = deployrepo_git(w->repo);
 	_cleanup_git_(git_commit) git_commit *parent = NULL;
 	_cleanup_git_(git_tree) git_tree *base = NULL;
-	struct layout l = {.path = r->path, .commit = r->commit, .files = w->files, .nfiles = r->nfiles + 1};
+	__attribute__((cleanup(turn_release))) struct turn t = TURN_INIT;
+	struct turn_order order = {.r = r,
+				   .manifest = w->manifest,
+				   .blobs = w->files,
+				   .nblobs = r->nfiles,
+				   .sign_key = w->sign_key.len ? &w->sign_key : NULL,
+				   .say = w->say_fn,
+				   .arg = w->say_arg};
+	struct layout l = {.path = r->path, .commit = r->commit};
 	struct keep k = {.path = r->path, .most = r->keep, .always = {r->commit}};
 	_cleanup_vec_ struct vec gone = VEC_INIT;
 	struct err why;
-	char named[41];
 	git_oid tree;
 
 	if (!git_oid_is_zero(tip) && (git_commit_lookup(&parent, git, tip) || git_commit_tree(&base, parent)))
 		return git2_fail(e, ERR_SYS, "cannot read the tip of the deployment repository");
-	if (layout_latest(git, base, r->path, named, e)) return -1;
-	l.set_latest = may_move(r, named, e);
-	if (l.set_latest < 0) return -1;
-	if (!l.set_latest) k.always[1] = named;
+	if (turn_make(git, base, &order, &t, e)) return -1;
+	tell_turn(&t, res);
+	if (!t.latest_moves) k.always[1] = t.named;
 	/* An image that is one too many is no reason to fail: the next publication counts again. */
-	if (keep_choose(git, parent, &k, &gone, &why)) say(w, "%s: no image is taken away", why.text);
-	l.gone = &gone;
-	if (layout_tree(git, base, &l, &tree, e)) return -1;
-	res->pruned = (int)gone.len;
-	res->latest_moved = l.set_latest;
-	res->note[0] = '\0';
-	if (!l.set_latest) {
-		_cleanup_free_ char *note = xasprintf("latest stays at %s, which is newer than %s", named, r->commit);
-
-		memcpy(res->note, note, strlen(note) + 1);
+	if (keep_choose(git, parent, &k, &gone, &why)) {
+		say(w, "%s: no image is taken away", why.text);
+		vec_release(&gone);
 	}
-	if (base && git_oid_equal(&tree, git_tree_id(base))) {
+	res->pruned = (int)gone.len;
+	if (t.unchanged && !gone.len) {
 		git_oid_cpy(commit_r, tip);
 		return 0;
 	}
+	l.files = t.files;
+	l.nfiles = t.nfiles;
+	l.top = t.top;
+	l.ntop = t.ntop;
+	l.dropped = &t.dropped;
+	l.gone = &gone;
+	if (layout_tree(git, base, &l, &tree, e)) return -1;
 	return write_commit(w, parent, &tree, commit_r, e);
 }
 
@@ -349,11 +396,25 @@ static void tell_result(struct work *w, const struct publish_result *res)
 	if (*res->note) say(w, "%s", res->note);
 }
 
+static int open_sign_key(struct work *w, struct err *e)
+{
+	struct minisign_public pub;
+	char id[17];
+
+	if (!w->r->sign_key) return 0;
+	if (w->r->make_sign_key && signkey_make(w->r->sign_key, &pub, e)) return -1;
+	if (signkey_read(w->r->sign_key, &w->sign_key, e)) return -1;
+	minisign_public_of(&w->sign_key, &pub);
+	minisign_id_text(pub.id, id);
+	say(w, "signed by key %s", id);
+	return 0;
+}
+
 int publish_run(const struct publish_request *r, const struct secret *key, publish_say_fn *say_fn, void *arg,
 		struct publish_result *result_r, struct err *e)
 {
 	__attribute__((cleanup(work_release))) struct work w = {
-		.r = r, .dir_fd = -1, .key = SECRET_INIT, .say_fn = say_fn, .say_arg = arg};
+		.r = r, .dir_fd = -1, .key = SECRET_INIT, .sign_key = SECRET_INIT, .say_fn = say_fn, .say_arg = arg};
 	_cleanup_free_ char *pins = xasprintf("%s/known_hosts", r->cache ? r->cache : "");
 	struct deployrepo_opts o = {.remote = &w.remote,
 				    .branch = r->branch,
@@ -365,7 +426,8 @@ int publish_run(const struct publish_request *r, const struct secret *key, publi
 	struct publish_result res = {.unchanged = 0};
 
 	if (publish_request_check(r, e) || find_remote(&w, key, e)) return -1;
-	if (make_work(&w, e) || pack(&w, e)) return -1;
+	if (open_sign_key(&w, e) || make_work(&w, e) || pack(&w, e)) return -1;
+	w.manifest = manifest_json(r, &w.image, w.others, r->nfiles - 1);
 	if (w.remote.kind == REMOTE_PATH) o.key = NULL;
 	if (deployrepo_open(&o, &w.repo, e) || race(&w, &res, e)) return -1;
 	tell_result(&w, &res);

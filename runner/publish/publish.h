@@ -11,10 +11,12 @@
 /* Artifacts of a passed job → one commit of a deployment repository:
  *   <path>/<commit>/<file>.bz2   the image (the first file), compressed
  *   <path>/<commit>/<file>       the other files, as they are
- *   <path>/<commit>/manifest.json
+ *   <path>/<commit>/manifest.json, provenance.json, SHA256SUMS
  *   <path>/latest                <commit> and a newline: 41 bytes
- * and, where `keep` says so, the oldest <path>/<commit>/ folders taken away.
- * Runs in a process of its own (`runner publish`), the only one that ever holds the deploy key. */
+ *   <path>/sequence              how many publications there were
+ * manifest, sums and pointer with minisign's signatures beside them, where a key is given; and, where `keep` says so,
+ * the oldest <path>/<commit>/ folders taken away.
+ * Runs in a process of its own (`runner publish`), the only one that ever holds the deploy key and the signing key. */
 
 struct publish_file {
 	char *name; /* base name in the deployment repository */
@@ -39,6 +41,14 @@ struct publish_request {
 	char *cache;         /* folder for the bare clone of the deployment repository */
 	char *known_hosts;   /* file of pinned host keys: first use is pinned and said, a changed one refused */
 	char *source_mirror; /* bare mirror of the source: tells whether a commit is newer; NULL: not asked */
+	char *image_name;    /* of the build image; NULL: not known */
+	int64_t event;       /* the runner's number of the push, which tells what came later; 0: not known */
+	int no_latest;       /* `latest` stays as it is */
+	char *sign_key;      /* file of the signing key, made where there is none if `make_sign_key`; NULL: unsigned */
+	int make_sign_key;
+	char *message; /* of the commit, with {commit}, {backend}, …; NULL: "adding {commit} built for {backend}" */
+	char *author;  /* "Name <mail>"; NULL: "Slipway <slipway@localhost>" */
+	int mode;      /* of the image: 0755 or 0644; 0: as the file has it */
 };
 void publish_request_release(struct publish_request *r);
 /* publish_request_check - pure: remote, branch, path, commit, names. err ERR_INPUT "bad path 'a/../b': it holds '..'"
@@ -54,6 +64,7 @@ struct publish_result {
 	int unchanged;    /* the same had been published before: no second commit */
 	int latest_moved; /* 1: `latest` names our commit now; 0: it names something newer, `note` says so */
 	int pruned;       /* images that were one too many */
+	int64_t sequence; /* of this publication; 0: unchanged */
 	char note[300];
 };
 

@@ -7,13 +7,14 @@
 #include "runner/publish/publish.h"
 #include "runner/publish/remote.h"
 
-enum { MAX_FILES = 1000, MAX_NAME = 255 };
+enum { MAX_FILES = 1000, MAX_NAME = 255, MAX_MESSAGE = 4000 };
 
 void publish_request_release(struct publish_request *r)
 {
-	char **strings[] = {&r->remote,        &r->branch,      &r->path,         &r->commit,       &r->source_repo,
-			    &r->source_branch, &r->backend,     &r->arch,         &r->job,          &r->checks,
-			    &r->cache,         &r->known_hosts, &r->image_digest, &r->source_mirror};
+	char **strings[] = {&r->remote,        &r->branch,      &r->path,         &r->commit,        &r->source_repo,
+			    &r->source_branch, &r->backend,     &r->arch,         &r->job,           &r->checks,
+			    &r->cache,         &r->known_hosts, &r->image_digest, &r->source_mirror, &r->image_name,
+			    &r->sign_key,      &r->message,     &r->author};
 
 	for (size_t i = 0; i < ARRAY_LEN(strings); i++) free_p(strings[i]);
 	for (size_t i = 0; i < r->nfiles; i++) {
@@ -60,6 +61,23 @@ static int check_commit(const char *commit, struct err *e)
 	return 0;
 }
 
+/* A name that the publisher gives to files of its own. */
+static int is_ours(const char *name)
+{
+	static const char *const kinds[] = {"manifest", "provenance", "SHA256SUMS"};
+	size_t n = strlen(name);
+
+	if (n > 8 && !strcmp(name + n - 8, ".minisig")) n -= 8;
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		size_t k = strlen(kinds[i]);
+
+		if (strncmp(name, kinds[i], k) != 0) continue;
+		if (kinds[i][0] == 'S') return n == k;
+		if (n >= k + 5 && !strncmp(name + n - 5, ".json", 5) && (n == k + 5 || name[k] == '-')) return 1;
+	}
+	return 0;
+}
+
 static int check_files(const struct publish_request *r, struct err *e)
 {
 	_cleanup_free_ char *packed = NULL;
@@ -71,7 +89,7 @@ static int check_files(const struct publish_request *r, struct err *e)
 
 		if (strchr(name, '/')) why = "a slash";
 		if (why) return err_set(e, ERR_INPUT, "bad file name '%s': it holds %s", name, why);
-		if (!strcmp(name, "manifest.json"))
+		if (is_ours(name))
 			return err_set(e, ERR_INPUT, "bad file name '%s': the publisher writes that itself", name);
 		if (i && !strcmp(name, packed))
 			return err_set(e, ERR_INPUT, "file name '%s' is also that of the packed image", name);
@@ -79,6 +97,33 @@ static int check_files(const struct publish_request *r, struct err *e)
 			if (!strcmp(name, r->files[k].name))
 				return err_set(e, ERR_INPUT, "two files are named '%s'", name);
 	}
+	return 0;
+}
+
+/* "Name <mail>", as a commit holds it. */
+static int check_author(const char *author, struct err *e)
+{
+	const char *less = author ? strchr(author, '<') : NULL, *more = less ? strchr(less, '>') : NULL;
+
+	if (!author) return 0;
+	if (!less || less == author || less[-1] != ' ' || less - 1 == author || !more || more == less + 1 || more[1] ||
+	    strchr(less + 1, '<'))
+		return err_set(e, ERR_INPUT, "bad author '%s': not of the form 'Name <mail>'", author);
+	for (const char *p = author; *p; p++)
+		if (iscntrl((unsigned char)*p))
+			return err_set(e, ERR_INPUT, "bad author: it holds a control character");
+	return 0;
+}
+
+static int check_message(const char *message, struct err *e)
+{
+	if (!message) return 0;
+	if (!message[strspn(message, " \t\n")]) return err_set(e, ERR_INPUT, "bad message: it is empty");
+	if (strlen(message) > MAX_MESSAGE)
+		return err_set(e, ERR_INPUT, "bad message: longer than %d bytes", MAX_MESSAGE);
+	for (const char *p = message; *p; p++)
+		if (iscntrl((unsigned char)*p) && *p != '\n')
+			return err_set(e, ERR_INPUT, "bad message: it holds a control character");
 	return 0;
 }
 
@@ -99,7 +144,10 @@ int publish_request_check(const struct publish_request *r, struct err *e)
 		return r->remote ? -1 : err_set(e, ERR_INPUT, "bad remote: it is empty");
 	if (!r->branch || !*r->branch) return err_set(e, ERR_INPUT, "the deployment branch is empty");
 	if (!r->cache || !*r->cache) return err_set(e, ERR_INPUT, "no folder for the deployment repository's clone");
-	return check_path(r->path, e) || check_commit(r->commit, e) || check_backend(r->backend, e) || check_files(r, e)
+	if (r->mode && r->mode != 0755 && r->mode != 0644)
+		return err_set(e, ERR_INPUT, "bad mode '%o': it can be 0755 or 0644", (unsigned)r->mode);
+	return check_path(r->path, e) || check_commit(r->commit, e) || check_backend(r->backend, e) ||
+			       check_files(r, e) || check_author(r->author, e) || check_message(r->message, e)
 		       ? -1
 		       : 0;
 }
@@ -130,6 +178,10 @@ static const struct member members[] = {
 	MEMBER(cache, NEEDED),
 	MEMBER(known_hosts, MAY_BE_ABSENT),
 	MEMBER(source_mirror, MAY_BE_ABSENT),
+	MEMBER(image_name, MAY_BE_ABSENT),
+	MEMBER(sign_key, MAY_BE_ABSENT),
+	MEMBER(message, MAY_BE_ABSENT),
+	MEMBER(author, MAY_BE_ABSENT),
 };
 
 static char **member_at(const struct publish_request *r, const struct member *m)
@@ -149,6 +201,10 @@ json_t *publish_request_to_json(const struct publish_request *r)
 	}
 	bad |= json_object_set_new(j, "emulated", json_boolean(r->emulated));
 	if (r->keep) bad |= json_object_set_new(j, "keep", json_integer(r->keep));
+	if (r->event) bad |= json_object_set_new(j, "event", json_integer(r->event));
+	if (r->mode) bad |= json_object_set_new(j, "mode", json_integer(r->mode));
+	if (r->no_latest) bad |= json_object_set_new(j, "no_latest", json_true());
+	if (r->make_sign_key) bad |= json_object_set_new(j, "make_sign_key", json_true());
 	for (size_t i = 0; i < r->nfiles; i++)
 		bad |= json_array_append_new(files, json_pack("{s:s, s:s, s:i}", "name", r->files[i].name, "file",
 							      r->files[i].file, "mode", (int)r->files[i].mode));
@@ -171,10 +227,27 @@ static int file_from_json(const json_t *j, struct publish_file *f, struct err *e
 	return 0;
 }
 
+static int fill_numbers(const json_t *j, struct publish_request *r, struct err *e)
+{
+	int64_t keep = 0, mode = 0;
+
+	if (json_at(j, "keep") && json_need_int(j, "keep", &keep, e)) return -1;
+	if (keep < 0 || keep > INT_MAX) return err_set(e, ERR_INPUT, "'keep' is not a number of images");
+	if (json_at(j, "mode") && json_need_int(j, "mode", &mode, e)) return -1;
+	if (mode < 0 || mode > 0777) return err_set(e, ERR_INPUT, "'mode' is not a file mode");
+	if (json_at(j, "event") && json_need_int(j, "event", &r->event, e)) return -1;
+	if (r->event < 0) return err_set(e, ERR_INPUT, "'event' is not a number of one");
+	r->keep = (int)keep;
+	r->mode = (int)mode;
+	r->emulated = json_bool_or(j, "emulated", 0);
+	r->no_latest = json_bool_or(j, "no_latest", 0);
+	r->make_sign_key = json_bool_or(j, "make_sign_key", 0);
+	return 0;
+}
+
 static int fill(const json_t *j, struct publish_request *r, struct err *e)
 {
 	json_t *files = json_at(j, "files");
-	int64_t keep = 0;
 
 	if (!json_is_object(j)) return err_set(e, ERR_INPUT, "not an object");
 	for (size_t i = 0; i < ARRAY_LEN(members); i++) {
@@ -188,10 +261,7 @@ static int fill(const json_t *j, struct publish_request *r, struct err *e)
 		if (json_need_string(j, m->name, &value, e)) return -1;
 		*member_at(r, m) = xstrdup(value);
 	}
-	r->emulated = json_bool_or(j, "emulated", 0);
-	if (json_at(j, "keep") && json_need_int(j, "keep", &keep, e)) return -1;
-	if (keep < 0 || keep > INT_MAX) return err_set(e, ERR_INPUT, "'keep' is not a number of images");
-	r->keep = (int)keep;
+	if (fill_numbers(j, r, e)) return -1;
 	if (!json_is_array(files)) return err_set(e, ERR_INPUT, "'files' is not a list");
 	if (json_array_size(files) > MAX_FILES) return err_set(e, ERR_INPUT, "more than %d files", MAX_FILES);
 	r->files = xcalloc(json_array_size(files) + 1, sizeof(*r->files));

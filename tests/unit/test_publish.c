@@ -172,6 +172,15 @@ static void test_requests_that_are_refused(void **state)
 		{"commit", "\"0000000000000000000000000000000000000000\"",
 		 "bad commit '0000000000000000000000000000000000000000': no commit has that name"},
 		{"backend", "\"a\\nb\"", "bad backend: it holds a control character"},
+		{"author", "\"x\"", "bad author 'x': not of the form 'Name <mail>'"},
+		{"author", "\"<a@b>\"", "bad author '<a@b>': not of the form 'Name <mail>'"},
+		{"author", "\"a <>\"", "bad author 'a <>': not of the form 'Name <mail>'"},
+		{"author", "\"a <b> c\"", "bad author 'a <b> c': not of the form 'Name <mail>'"},
+		{"message", "\" \"", "bad message: it is empty"},
+		{"message", "\"a\\u0007\"", "bad message: it holds a control character"},
+		{"mode", "511", "bad mode '777': it can be 0755 or 0644"},
+		{"mode", "-1", "'mode' is not a file mode"},
+		{"event", "-1", "'event' is not a number of one"},
 		{"keep", "-1", "'keep' is not a number of images"},
 		{"keep", "2147483648", "'keep' is not a number of images"},
 		{"keep", "\"3\"", "'keep' is not a whole number"},
@@ -227,15 +236,19 @@ static void test_a_manifest_is_canonical(void **state)
 	static const char want[] =
 		"{\n \"arch\": \"amd64\",\n \"backend\": \"unix\",\n \"branch\": \"\xc3\xbc-?\",\n \"build_image\": "
 		"\"sha256:00\",\n \"checks\": \"unix\",\n \"commit\": \"" SHA
-		"\",\n \"emulated\": true,\n \"files\": [\n"
+		"\",\n \"emulated\": true,\n \"event\": 7,\n \"files\": [\n"
 		"  {\n   \"mode\": \"0644\",\n   \"name\": \"a\",\n   \"sha256\": \"aa\",\n   \"size\": 1\n  },\n"
 		"  {\n   \"mode\": \"0755\",\n   \"name\": \"b\",\n   \"sha256\": \"bb\",\n   \"size\": 2\n  }\n ],\n"
 		" \"format\": \"slipway-manifest-1\",\n \"image\": \"www\",\n \"image_mode\": \"0755\",\n"
 		" \"image_sha256\": \"11\",\n \"image_size\": 5000000000,\n \"job\": \"demo/site 3.1\",\n"
+		" \"latest\": true,\n"
 		" \"packed\": \"www.bz2\",\n \"packed_sha256\": \"22\",\n \"packed_size\": 7,\n \"packing\": "
 		"\"bzip2\",\n"
-		" \"path\": \"unix\",\n \"repository\": \"demo/site\"\n}\n";
-	_cleanup_json_ json_t *j = with("source_branch", "\"\xc3\xbc-?\"");
+		" \"path\": \"unix\",\n \"previous\": \"\",\n \"provenance_sha256\": \"33\",\n"
+		" \"repository\": \"demo/site\",\n \"sequence\": 4\n}\n";
+	_cleanup_json_ json_t *j = with("source_branch", "\"\xc3\xbc-?\""), *m = NULL, *there = NULL, *same = NULL,
+			      *other = NULL;
+	struct manifest_turn turn = {.sequence = 4, .previous = "", .latest = 1, .provenance_sha256 = "33"};
 	struct manifest_image image = {.plain = {"www", 5000000000, 0755, "11"}, .packed = {"www.bz2", 7, 0755, "22"}};
 	struct manifest_file files[] = {{"b", 2, 0755, "bb"}, {"a", 1, 0644, "aa"}};
 	_cleanup_free_ char *text = NULL, *again = NULL;
@@ -244,13 +257,47 @@ static void test_a_manifest_is_canonical(void **state)
 
 	(void)state;
 	assert_done(publish_request_from_json(j, &r, &e), e);
-	text = manifest_text(&r, &image, files, 2);
+	r.event = 7;
+	m = manifest_json(&r, &image, files, 2);
+	text = manifest_text(m, &turn);
 	assert_string_equal(text, want);
+	assert_done(manifest_parse("m", text, strlen(text), &there, &e), e);
+	free_p(&r.job);
+	r.job = xstrdup("demo/site 4.1");
+	same = manifest_json(&r, &image, files, 2);
+	assert_int_equal(manifest_same(there, same), 1);
+	files[0].size++;
 	free_p(&r.source_branch);
 	r.source_branch = xstrdup("\xff");
-	again = manifest_text(&r, &image, files, 2);
+	other = manifest_json(&r, &image, files, 2);
+	assert_int_equal(manifest_same(there, other), 0);
+	again = manifest_text(other, &turn);
 	assert_non_null(strstr(again, "\"branch\": \"?\""));
 	publish_request_release(&r);
+}
+
+static void test_cells(void **state)
+{
+	static const char *const rows[][3] = {
+		{"unix", "arm64", "unix-arm64"}, {"unix", "", "unix"}, {"", "arm64", "arm64"}};
+	_cleanup_json_ json_t *odd = json_pack("{s:s, s:s}", "backend", "a/b", "arch", "x"),
+			      *like = json_pack("{s:s, s:s}", "backend", "a_b", "arch", "x"), *empty = json_object();
+	_cleanup_free_ char *odd_name = manifest_cell(odd), *like_name = manifest_cell(like),
+			    *empty_name = manifest_cell(empty);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_json_ json_t *j = json_pack("{s:s, s:s}", "backend", rows[i][0], "arch", rows[i][1]);
+		_cleanup_free_ char *name = manifest_cell(j);
+
+		assert_string_equal(name, rows[i][2]);
+		assert_int_equal(manifest_one_cell(j, empty), 1);
+	}
+	assert_string_equal(like_name, "a_b-x");
+	assert_string_not_equal(odd_name, like_name);
+	assert_null(strchr(odd_name, '/'));
+	assert_int_equal(strlen(empty_name), 16);
+	assert_int_equal(manifest_one_cell(odd, like), 0);
 }
 
 static void test_measuring_a_file(void **state)
@@ -439,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_requests_that_are_refused),
 		cmocka_unit_test(test_a_request_that_json_cannot_hold),
 		cmocka_unit_test(test_a_manifest_is_canonical),
+		cmocka_unit_test(test_cells),
 		cmocka_unit_test(test_measuring_a_file),
 		cmocka_unit_test(test_host_keys_are_pinned_once),
 		cmocka_unit_test(test_a_damaged_pin_file_is_refused),
