@@ -16,6 +16,7 @@ int cmd_hook(int argc, char **argv);
 int cmd_trigger(int argc, char **argv);
 int cmd_reconcile(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
 int cmd_lint(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_serve(int argc, char **argv);

@@ -24,6 +24,8 @@ static const struct command commands[] = {
 	{"repo", cmd_repo,
 	 "add [--show-secret] [--deploy-path PATH]... NAME URL | allow-path NAME PATH |\n            allow-submodules "
 	 "NAME URL | list [--json] | key NAME   "
+	 "add [--show-secret] [--deploy-path PATH]... NAME URL | allow-path NAME PATH | list [--json] | key NAME |\n"
+	 "            sign-key [--next | --switch] NAME   "
 	 "[--state DIR]",
 	 "the repositories that are built, and their keys"},
 	{"hook", cmd_hook, "install --repo NAME REPOSITORY | post-receive --repo NAME   [--state DIR]",
@@ -33,10 +35,12 @@ static const struct command commands[] = {
 	 "find pushes that nobody told of, and have them built"},
 	{"publish", cmd_publish,
 	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
-	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--keep N] [--known-hosts FILE] "
-	 "[--cache DIR] "
+	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--event N] [--keep N] [--no-latest] "
+	 "[--sign-key FILE] [--message TEXT] [--author 'NAME <MAIL>'] [--mode MODE] [--known-hosts FILE] [--cache DIR] "
 	 "[--state DIR] [--json] FILE...",
 	 "put an image and its files into a deployment repository"},
+	{"verify", cmd_verify, "[--key PUBLIC]... [--path PATH] [--since N] [--json] DIR",
+	 "tell whether a clone of a deployment repository is what was published"},
 	{"box", sandbox_box_main, NULL, NULL},
 	{"lint", cmd_lint, "[--json] [--ci|--travis] [FILE|-] | --keys | --schema",
 	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
