@@ -34,13 +34,24 @@ static int make_absolute(char **path, struct err *e)
 	return 0;
 }
 
+int home_cache(char **cache_r, struct err *e)
+{
+	char *cache = pick(NULL, "SLIPWAY_CACHE", "/var/cache/slipway", ".cache/slipway");
+
+	if (make_absolute(&cache, e)) {
+		free(cache);
+		return -1;
+	}
+	*cache_r = cache;
+	return 0;
+}
+
 int home_open(const char *flag, struct home *h, struct err *e)
 {
 	static const char *const below[] = {"repos", "jobs", "publish", "trees"};
 
 	h->state = pick(flag, "SLIPWAY_STATE", "/var/lib/slipway", ".local/share/slipway");
-	h->cache = pick(NULL, "SLIPWAY_CACHE", "/var/cache/slipway", ".cache/slipway");
-	if (make_absolute(&h->state, e) || make_absolute(&h->cache, e)) {
+	if (make_absolute(&h->state, e) || home_cache(&h->cache, e)) {
 		home_release(h);
 		return -1;
 	}

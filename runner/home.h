@@ -22,6 +22,8 @@ struct home {
 
 /* home_open - find (flag may be NULL) and make the folders, mode 0700. */
 int home_open(const char *flag, struct home *h, struct err *e) MUST_USE;
+/* The cache alone. The caller frees. */
+int home_cache(char **cache_r, struct err *e) MUST_USE;
 void home_release(struct home *h);
 
 char *home_db(const struct home *h);

@@ -31,7 +31,7 @@ enum {
 	EOF_GRACE_MS = 3000, /* the container has ended; who still holds its output gets this long */
 };
 
-static const char source_dir[] = "/build", script_path[] = "/.slipway/script";
+static const char source_dir[] = JOB_SOURCE_DIR, script_path[] = "/.slipway/script";
 
 /* --- the script's run --- */
 
@@ -277,17 +277,22 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	if (store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e)) return -1;
 	log_line(j->log, "slipway: image %s (%s)%s", spec->image, j->image.digest,
 		 j->image.emulated ? ", emulated by qemu-user" : "");
-	if (j->unopened)
+	if (j->unopened && j->exec && j->exec->no_key)
+		log_line(j->log, "slipway: %d sealed values define nothing: no key was given (--key, --secret)",
+			 j->unopened);
+	else if (j->unopened)
 		log_line(j->log, "slipway: %d sealed values of .travis.yml cannot be opened here and define nothing",
 			 j->unopened);
 	if (job_submodules(j, e) || start_clock(j, e) || make_box(j, e)) return -1;
 	job_says(j, "script");
 	if (run_script(j, &r, e)) return -1;
 	judge(j, &r, end, reason_r);
-	if (end->state != JOB_PASSED) return 0;
-	if (job_collect(j, e)) return -1;
-	sandbox_close(&j->box);
-	return job_check(j, e) || job_publish(j, e) ? -1 : 0;
+	if (end->state == JOB_PASSED && !job_collect(j, e)) {
+		sandbox_close(&j->box);
+		return job_check(j, e) || job_publish(j, e) ? -1 : 0;
+	}
+	job_exec_shell(j);
+	return end->state == JOB_PASSED ? -1 : 0;
 }
 
 /* --- the leader --- */
@@ -418,6 +423,7 @@ static void release(struct job *j)
 	checkout_release(&j->home, &j->sources, j->build_over);
 	job_secrets_release(j);
 	json_decref_p(&j->submodules);
+	job_exec_release(j);
 	image_release(&j->image);
 	job_files_release(j);
 	job_network_release(j);
@@ -461,7 +467,7 @@ int cmd_job(int argc, char **argv)
 	if (j.row.state != JOB_RUNNING || j.row.attempt != attempt)
 		return cmd_fail(argv[0], "the job is not this leader's any more");
 	j.canceled = !!j.row.cancel_reason; /* asked for before our pid could be read */
-	if (load(&j, &e) || lead(&j, &e)) return cmd_fail(argv[0], e.text);
+	if (load(&j, &e) || job_exec_load(&j, &e) || lead(&j, &e)) return cmd_fail(argv[0], e.text);
 	home_wake(&j.home);
 	return 0;
 }

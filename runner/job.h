@@ -18,6 +18,12 @@ struct job_secret {
 	struct secret value;
 };
 
+struct job_exec {         /* a person's build: runner/job_exec.c */
+	struct vec given; /* names of secrets that are in our own environment */
+	int no_key;       /* what is sealed is missing, then */
+	int shell;        /* a shell in the failed container */
+};
+
 struct job_file {
 	char *path; /* relative to <dir>/out */
 	unsigned mode;
@@ -36,8 +42,9 @@ struct job {
 	struct log *log;
 	struct job_secret *secrets; /* what the script gets; never the deploy key */
 	size_t nsecrets;
-	int unopened;       /* sealed values of a .travis.yml that are not sealed to this runner */
 	json_t *submodules; /* what job_submodules() brought; NULL: none were asked for */
+	int unopened; /* sealed values that define nothing: of a .travis.yml, not sealed to this runner; or no key */
+	struct job_exec *exec; /* NULL: a pushed build */
 	struct image image;
 	struct job_file *out_files; /* what is to be published; the first is the image */
 	size_t nout_files;
@@ -88,6 +95,19 @@ int job_network_open(struct job *j, int *in_r, struct err *e) MUST_USE;
 /* From here on the loop answers the script. */
 void job_network_watch(struct job *j);
 void job_network_release(struct job *j);
+
+/* --- job_exec.c: what is different in a person's own build, `runner exec` --- */
+
+#define JOB_SOURCE_DIR "/build"
+#define JOB_ENVIRONMENT_PATH "/.slipway/environment" /* where the script writes its environment at its end */
+#define JOB_SHELL_STEP "shell"                       /* the row's step while the shell has the terminal */
+
+int job_exec_load(struct job *j, struct err *e) MUST_USE;
+void job_exec_release(struct job *j);
+/* The value that the person gave for this name; borrowed; NULL: none. */
+const char *job_exec_given(const struct job *j, const char *name);
+/* Where it was asked for: a shell in the box, to its end. The script has run and failed. */
+void job_exec_shell(struct job *j);
 
 /* --- job_files.c: files the script made --- */
 

@@ -34,6 +34,17 @@ static int open_one(struct job *j, const struct secret *key, const struct plan_e
 	return 0;
 }
 
+static void add_given(struct job *j, const char *name, const char *value)
+{
+	struct job_secret *s;
+
+	j->secrets = xrealloc(j->secrets, (j->nsecrets + 1) * sizeof(*j->secrets));
+	s = &j->secrets[j->nsecrets++];
+	*s = (struct job_secret){.name = xstrdup(name)};
+	secret_set(&s->value, value, strlen(value));
+	unsetenv(name); /* what we start beside the container has no use for it */
+}
+
 int job_open_secrets(struct job *j, struct err *e)
 {
 	_cleanup_free_ char *path = home_repo(&j->home, j->repo.id, "key");
@@ -43,8 +54,17 @@ int job_open_secrets(struct job *j, struct err *e)
 	if (j->event.ev.from_fork) return 0;
 	for (size_t i = 0; i < j->spec.nenv; i++) {
 		const struct plan_env *row = &j->spec.env[i];
+		const char *given = job_exec_given(j, row->secret_name);
 
 		if (row->text || (row->secret_name && vec_has(withheld, row->secret_name))) continue;
+		if (given) {
+			add_given(j, row->secret_name, given);
+			continue;
+		}
+		if (j->exec && j->exec->no_key) {
+			j->unopened++;
+			continue;
+		}
 		if (!key.data && key_read(path, &key, e)) return -1;
 		if (open_one(j, &key, row, e)) {
 			if (j->spec.dialect == PLAN_CI) return -1;
@@ -138,7 +158,8 @@ void job_environment(const struct job *j, struct vec *env)
 char *job_script(const struct job *j, char **second_r)
 {
 	_cleanup_vec_ struct vec exports = VEC_INIT, names = VEC_INIT;
-	struct script_context cx = {.file = plan_dialect_file(j->spec.dialect)};
+	struct script_context cx = {.file = plan_dialect_file(j->spec.dialect),
+				    .environment_to = j->exec && j->exec->shell ? JOB_ENVIRONMENT_PATH : NULL};
 
 	job_exports(j, &exports);
 	for (size_t i = 0; i < j->nsecrets; i++) vec_add(&names, j->secrets[i].name);

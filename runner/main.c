@@ -48,6 +48,13 @@ static const struct command commands[] = {
 	 "[--json] [--ci|--travis] [--event push|pull_request] [--branch NAME | --tag NAME] [--repo OWNER/NAME]\n"
 	 "            [--sender NAME] [--message TEXT] [--fork] [--setting NAME=VALUE]... [FILE|-]",
 	 "list the jobs that a .ci.yml makes"},
+	{"exec", cmd_exec,
+	 "[--commit REV] [--job N]... [--only KEY=VALUE[,KEY=VALUE]...]... [--event push|pull_request]\n"
+	 "            [--branch NAME | --tag NAME] [--repo OWNER/NAME] [--setting NAME=VALUE]... [--env "
+	 "NAME=VALUE]...\n"
+	 "            [--secret NAME]... [--key FILE | --state DIR] [--output DIR] [--publish] [--shell-on-failure] "
+	 "[FILE|-]",
+	 "build the working tree as it stands, here, as a push of it would be"},
 	{"serve", cmd_serve,
 	 "[--state DIR] [--listen HOST:PORT] [--jobs N] [--reconcile SECONDS] [--keep-jobs N] "
 	 "[--disk-budget BYTES] [--min-free BYTES]",

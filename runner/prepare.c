@@ -28,6 +28,7 @@
 #include "runner/cmd.h"
 #include "runner/place.h"
 #include "runner/plan/plan.h"
+#include "runner/rows.h"
 #include "runner/store/mirror.h"
 #include "runner/trigger/git.h"
 
@@ -43,44 +44,11 @@ enum {
 	KEPT_BUILDS = 50, /* the newest ones of a repository: their commits stay in its mirror */
 };
 
-/* A .travis.yml may ask for macOS, Windows and FreeBSD. */
-static int runs_here(const struct job_spec *j)
-{
-	for (size_t i = 0; j->dialect == PLAN_TRAVIS && i < j->naxes; i++)
-		if (!strcmp(j->axes[i].name, "os") && strcmp(j->axes[i].value, "linux") != 0) return 0;
-	return 1;
-}
-
 static int any_runs(const struct plan *plan)
 {
 	for (size_t i = 0; i < plan->njobs; i++)
-		if (runs_here(&plan->jobs[i])) return 1;
+		if (rows_runs_here(&plan->jobs[i])) return 1;
 	return 0;
-}
-
-static int add_build(struct store *st, int64_t event_id, const struct plan *plan, const char *reason, struct err *e)
-{
-	size_t n = plan ? plan->njobs : 0;
-	_cleanup_free_ struct job_new *jobs = xcalloc(n, sizeof(*jobs));
-	_cleanup_vec_ struct vec specs = VEC_INIT;
-	int64_t build;
-	int rc;
-
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_json_ json_t *spec = job_spec_to_json(&plan->jobs[i]);
-
-		vec_take(&specs, json_text(spec));
-		jobs[i] = (struct job_new){.name = plan->jobs[i].name,
-					   .backend = plan->jobs[i].backend,
-					   .arch = plan->jobs[i].arch,
-					   .spec = specs.items[i],
-					   .stage = plan->jobs[i].stage_number,
-					   .allow_failure = plan->jobs[i].allow_failure,
-					   .not_awaited = plan->fast_finish && plan->jobs[i].allow_failure,
-					   .skip_reason = runs_here(&plan->jobs[i]) ? NULL : "its system is not Linux"};
-	}
-	rc = store_build_add(st, event_id, jobs, n, reason, clock_unix_ms(), &build, e);
-	return rc < 0 ? -1 : 0;
 }
 
 /* The commit's `.ci.yml`, or its `.travis.yml` where there is none. 1: neither is there, *e says so of the first */
@@ -232,6 +200,7 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 	__attribute__((cleanup(repo_release))) struct repo repo = {0};
 	__attribute__((cleanup(plan_release))) struct plan plan = {0};
 	_cleanup_free_ char *mirror = home_repo(h, row->repo_id, "mirror.git"), *reason = NULL;
+	int64_t build;
 	int got;
 
 	if (skip) return store_event_close(st, row->id, EVENT_SKIPPED, skip, e);
@@ -253,7 +222,7 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 					 plan.left_out ? "branch not included or excluded" : "matrix created no jobs",
 					 e);
 	if (!reason) check_out(h, mirror, row, plan.jobs[0].git.depth);
-	return add_build(st, row->id, reason ? NULL : &plan, reason, e);
+	return rows_add(st, row->id, reason ? NULL : &plan, reason, NULL, &build, e) < 0 ? -1 : 0;
 }
 
 static int64_t wait_ms(int failures)

@@ -233,28 +233,11 @@ static void watch_leader(struct leader *l)
 
 static int start_leader(struct serve *s, const struct job_row *row, struct err *e)
 {
-	_cleanup_free_ char *dir = home_job(&s->home, row->id, NULL), *lock_path = home_job(&s->home, row->id, "lock");
-	_cleanup_free_ char *id = xasprintf("%lld", (long long)row->id), *attempt = xasprintf("%d", row->attempt);
-	_cleanup_free_ char *said = home_job(&s->home, row->id, "leader.err"), *program = child_beside("slipway-job");
-	_cleanup_close_ int lock = -1, out = -1;
-	struct child_fd pass[1];
-	struct child_opts o = {.argv = (const char *const[]){program ? program : child_self(), "job", s->home.state, id,
-							     attempt, NULL},
-			       .setsid = 1,
-			       .fds = pass,
-			       .nfds = 1};
 	struct leader *l;
 	pid_t pid;
 	int pidfd;
 
-	if (fs_mkdirs(dir, 0700, e) || fs_lock(lock_path, 0, &lock, e)) return -1;
-	if (ftruncate(lock, 0)) return err_sys(e, "cannot empty '%s'", lock_path);
-	/* Not our own stderr: the leader outlives us and must not hold a pipe of ours open. */
-	out = open(said, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (out < 0) return err_sys(e, "cannot open '%s'", said);
-	o.out = o.err = out;
-	pass[0] = (struct child_fd){lock, LEADER_LOCK_FD};
-	if (child_start(&o, &pid, &pidfd, e)) return -1;
+	if (leader_start(&s->home, row, NULL, &pid, &pidfd, e)) return -1;
 	l = add_leader(s, row->id, row->attempt);
 	l->pid = pid;
 	l->pidfd = pidfd;

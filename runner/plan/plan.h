@@ -178,6 +178,8 @@ struct script_context {
 	const char *const *exports; /* NULL-terminated "NAME=value": CI_*, set and exported literally, not echoed */
 	const char *const *secret_names; /* NULL-terminated; already in the environment; echoed as NAME=[secure] */
 	int secrets_removed;             /* a fork's pull request: says so */
+	const char *environment_to;      /* a file that gets what is exported at its end, but for the secrets, in the
+					    shell's own words; NULL: none */
 };
 /* script_make - the whole job as one POSIX sh script (dash, busybox and bash run it): env rows, phases, their failure
  * rules and messages as Travis had them. It must be run as a file (`sh FILE`, not by its standard input) in the source

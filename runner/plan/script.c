@@ -259,10 +259,22 @@ static void add_phase(struct buf *b, const struct job_spec *j, enum plan_phase p
 	}
 }
 
+/* For a shell that is to find itself where the script ended. */
+static void add_keeper(struct buf *b, const struct script_context *cx)
+{
+	if (!cx->environment_to) return;
+	buf_adds(b, "slipway_keep() {\n\t(\n\tumask 077\n");
+	for (size_t i = 0; cx->secret_names && cx->secret_names[i]; i++)
+		buf_addf(b, "\tunset -v %s\n", cx->secret_names[i]);
+	buf_addf(b, "\texport -p >%s\n\t) 2>/dev/null || :\n}\n", cx->environment_to);
+	buf_adds(b, "trap 'slipway_left \"$?\"; slipway_keep' EXIT\n");
+}
+
 /* Up to the end of the install phase. */
 static void add_first_half(struct buf *b, const struct job_spec *j, const struct script_context *cx)
 {
 	buf_adds(b, prologue);
+	add_keeper(b, cx);
 	buf_adds(b, script_helpers);
 	add_exports(b, j, cx->exports);
 	add_env(b, j, cx);

@@ -366,4 +366,5 @@ const struct travis_language *travis_language(const char *name)
 	return &none;
 }
 
-const char *const travis_packages[] = {"ca-certificates", "curl", "git", "sudo", "wget", NULL};
+const char *const travis_packages[] = {"bzip2", "ca-certificates", "curl", "git", "openssh-client", "sudo", "wget",
+				       NULL};

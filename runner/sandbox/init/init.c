@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -82,6 +83,7 @@ static struct command read_command(void)
 static _Noreturn void run(const struct command *c, const sigset_t *before)
 {
 	setsid(); /* a group of its own, for the signals; and no way back to a terminal of ours */
+	if (isatty(0)) ioctl(0, TIOCSCTTY, 0); /* but one that it was given as its own */
 	sigprocmask(SIG_SETMASK, before, NULL);
 	if (chdir(c->folder)) fail(INIT_NO_FOLDER, errno);
 	environ = c->env;
