@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/fs.h"
@@ -14,6 +15,10 @@
 #include "runner/sandbox/image.h"
 #include "runner/sandbox/sandbox.h"
 #include "runner/store/store.h"
+
+/* The folder of check.script's box; the leader takes what the image says from the other. */
+#define SCRIPT_BOX "script-box"
+enum { CONSOLE_FD = 3 };
 
 static void say(void *arg, const char *data, unsigned long len)
 {
@@ -26,14 +31,17 @@ struct check {
 	struct home home;
 	struct store *store;
 	struct job_row row;
+	struct build_row build;
 	struct job_spec spec;
 	struct image image;
+	int console_fd; /* 0: nobody takes it */
 };
 
 static void check_release(struct check *c)
 {
 	image_release(&c->image);
 	job_spec_release(&c->spec);
+	build_row_release(&c->build);
 	job_row_release(&c->row);
 	store_close(&c->store);
 	home_release(&c->home);
@@ -47,6 +55,7 @@ static int load(struct check *c, const char *state, int64_t id, struct err *e)
 	if (home_open(state, &c->home, e)) return -1;
 	db = home_db(&c->home);
 	if (store_open(db, &c->store, e) || store_job_get(c->store, id, &c->row, e) ||
+	    store_build_get(c->store, c->row.build_id, &c->build, e) ||
 	    json_parse("job", c->row.spec, strlen(c->row.spec), &spec, e) || job_spec_from_json(spec, &c->spec, e))
 		return -1;
 	if (image_find(c->home.cache, c->spec.image, c->spec.arch, &c->spec.packages, &c->image, e) == 1)
@@ -57,16 +66,39 @@ static int load(struct check *c, const char *state, int64_t id, struct err *e)
 static int run(struct check *c, const char *file, struct err *e)
 {
 	_cleanup_free_ char *out = home_job(&c->home, c->row.id, "out"), *dir = home_job(&c->home, c->row.id, "box");
+	_cleanup_free_ char *script_dir = home_job(&c->home, c->row.id, SCRIPT_BOX);
+	_cleanup_free_ char *mirror = home_repo(&c->home, c->build.repo_id, "mirror.git");
+	_cleanup_vec_ struct vec exports = VEC_INIT;
 	_cleanup_free_ char *image = xasprintf("%s/%s", out, file);
 	_cleanup_free_ char *id = xasprintf("j%lld-%d-check", (long long)c->row.id, c->row.attempt);
 	struct check_env env = {.image = &c->image,
 				.id = id,
 				.dir = dir,
 				.file = image,
-				.arch = c->spec.arch ? c->spec.arch : image_host_arch()};
+				.arch = c->spec.arch ? c->spec.arch : image_host_arch(),
+				.console_fd = c->console_fd,
+				.script_dir = script_dir,
+				.mirror = mirror,
+				.commit = c->build.commit,
+				.depth = c->spec.git.depth};
 
 	if (fs_remove_tree(dir, e) || fs_mkdirs(dir, 0700, e)) return -1;
+	if (fs_remove_tree(script_dir, e) || fs_mkdirs(script_dir, 0700, e)) return -1;
+	vec_setenv(&exports, "CI", "true");
+	vec_setenv(&exports, "CI_COMMIT", c->build.commit);
+	vec_setenv(&exports, "ARCH", env.arch);
+	if (c->spec.backend) vec_setenv(&exports, "BACKEND", c->spec.backend);
+	env.exports = (const char *const *)vec_argv(&exports);
 	return check_boot(&c->spec.check, &env, say, NULL, e);
+}
+
+/* Before anything else is opened, which could get that number. */
+static int find_console(void)
+{
+	struct stat st;
+
+	if (fstat(CONSOLE_FD, &st) || !S_ISFIFO(st.st_mode) || fcntl(CONSOLE_FD, F_SETFD, FD_CLOEXEC)) return 0;
+	return CONSOLE_FD;
 }
 
 int cmd_check(int argc, char **argv)
@@ -76,6 +108,7 @@ int cmd_check(int argc, char **argv)
 	struct err e;
 
 	if (id <= 0) return cmd_usage(argv[0]);
+	c.console_fd = find_console();
 	if (load(&c, argv[1], id, &e) || run(&c, argv[3], &e)) {
 		printf("%s\n", e.text);
 		return 1;
@@ -111,5 +144,6 @@ int cmd_sweep(int argc, char **argv)
 	if (home_open(argv[1], &h, &e)) return cmd_fail(argv[0], e.text);
 	jobs = home_file(&h, "jobs");
 	sandbox_sweep(jobs, "box", is_not_to_be_swept, &s);
+	sandbox_sweep(jobs, SCRIPT_BOX, is_not_to_be_swept, &s);
 	return 0;
 }

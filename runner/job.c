@@ -273,7 +273,7 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	struct script_run r = {.job = j, .out = -1};
 	const struct job_spec *spec = &j->spec;
 
-	if (job_may_publish(j, e) || job_image(j, e)) return -1;
+	if (job_may_publish(j, e) || job_may_boot(j, e) || job_image(j, e)) return -1;
 	if (store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e)) return -1;
 	log_line(j->log, "slipway: image %s (%s)%s", spec->image, j->image.digest,
 		 j->image.emulated ? ", emulated by qemu-user" : "");

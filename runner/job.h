@@ -125,7 +125,10 @@ const char *job_runner(void);
 int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e) MUST_USE;
 /* The image, made by `runner image` where it is not there yet. */
 int job_image(struct job *j, struct err *e) MUST_USE;
+/* The boot proof; what the image said is kept in <dir>/console. */
 int job_check(struct job *j, struct err *e) MUST_USE;
+/* Told before anything is run, as job_may_publish(). err ERR_MISSING a program that the boot proof needs */
+int job_may_boot(const struct job *j, struct err *e) MUST_USE;
 /* Told before anything is run, so that a job that could not be published fails at once. err ERR_DENIED */
 int job_may_publish(struct job *j, struct err *e) MUST_USE;
 int job_publish(struct job *j, struct err *e) MUST_USE;

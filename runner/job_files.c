@@ -11,6 +11,7 @@
 #include "lib/json.h"
 #include "runner/job.h"
 #include "runner/plan/config.h"
+#include "runner/publish/elfnote.h"
 
 static const int64_t default_most_bytes = (int64_t)1 << 30;
 
@@ -89,6 +90,19 @@ static int copy_file(const struct taking *t, const char *path, int fd, uint64_t 
 	return bytes == size ? 0 : err_set(e, ERR_INPUT, "'%s' changed while it was read", path);
 }
 
+/* A program for another processor boots nowhere it is deployed to; what is no ELF file is left alone. */
+static int check_machine(const struct job *j, const char *path, int fd, struct err *e)
+{
+	const char *arch = j->spec.arch ? j->spec.arch : image_host_arch(), *elf;
+	char head[20];
+	ssize_t n = pread(fd, head, sizeof(head), 0);
+
+	if (n < 0) return err_sys(e, "cannot read '%s'", path);
+	elf = elf_arch(head, (size_t)n);
+	if (!elf || elf_fits(elf, arch)) return 0;
+	return err_set(e, ERR_INPUT, "'%s' is a program for %s, and this job is for %s", path, elf, arch);
+}
+
 static int take_file(void *arg, const char *path, int fd, unsigned mode, uint64_t size, struct err *e)
 {
 	struct taking *t = arg;
@@ -102,6 +116,7 @@ static int take_file(void *arg, const char *path, int fd, unsigned mode, uint64_
 			       "the job's files are larger than %lld bytes together (SLIPWAY_MAX_ARTIFACTS), at '%s'",
 			       (long long)t->most_bytes, path);
 	j->taken_bytes += (int64_t)size;
+	if (t->to_out && check_machine(j, path, fd, e)) return -1;
 	if (copy_file(t, path, fd, size, e)) return -1;
 	return t->listed ? list_file(j, path, mode, e) : 0;
 }

@@ -15,12 +15,14 @@
 #include "lib/fs.h"
 #include "runner/deploypath.h"
 #include "runner/job.h"
+#include "runner/publish/check.h"
 #include "runner/publish/publish.h"
 
 enum {
 	RESULT_FD = 3,
 	SAY_EVERY_MS = 200, /* each is a synced row; a console can be fast */
 	EOF_GRACE_MS = 3000,
+	CONSOLE_MAX_BYTES = 4 << 20,
 };
 
 void job_says(struct job *j, const char *fmt, ...)
@@ -241,15 +243,42 @@ int job_image(struct job *j, struct err *e)
 
 /* --- boot proof and publish --- */
 
+/* What the image said, masked, in <dir>/console. */
+static int keep_console(struct job *j, const struct buf *console, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("%s/console", j->dir);
+	_cleanup_buf_ struct buf masked = BUF_INIT(2 * CONSOLE_MAX_BYTES);
+	struct mask *mask;
+
+	if (job_mask(j, &mask, e)) return -1;
+	mask_feed(mask, buf_str(console), console->len, &masked);
+	mask_end(mask, &masked);
+	mask_free(&mask);
+	if (console->overflow)
+		log_line(j->log, "slipway: the console is kept up to %d bytes only", (int)CONSOLE_MAX_BYTES);
+	return fs_write_file(path, buf_str(&masked), masked.len, 0600, e);
+}
+
+int job_may_boot(const struct job *j, struct err *e)
+{
+	return j->spec.check.boot == BOOT_NONE ? 0 : check_can(&j->spec.check, e);
+}
+
 int job_check(struct job *j, struct err *e)
 {
 	_cleanup_free_ char *id = xasprintf("%lld", (long long)j->row.id);
+	_cleanup_buf_ struct buf console = BUF_INIT(CONSOLE_MAX_BYTES);
+	struct err late;
+	int rc;
 
 	if (j->spec.check.boot == BOOT_NONE) return 0;
 	job_says(j, "boot proof: %s", plan_boot_name(j->spec.check.boot));
 	log_line(j->log, "slipway: boot proof (%s)", plan_boot_name(j->spec.check.boot));
-	return job_step(j, "boot proof",
-			(const char *const[]){job_runner(), "check", j->home.state, id, j->boot_file, NULL}, NULL, e);
+	rc = job_step(j, "boot proof",
+		      (const char *const[]){job_runner(), "check", j->home.state, id, j->boot_file, NULL}, &console, e);
+	if (!keep_console(j, &console, rc ? &late : e)) return rc;
+	if (rc) log_line(j->log, "slipway: %s", late.text);
+	return -1;
 }
 
 /* The files as job_collect left them, in the order of publish.files. */

@@ -74,13 +74,22 @@ static void when_release(struct when *w)
 	vec_release(&w->events);
 }
 
+static void plan_http_release(struct plan_http *h)
+{
+	free(h->path);
+	free(h->contains);
+	free(h->header);
+	free(h->sha256);
+}
+
 void plan_check_release(struct plan_check *c)
 {
+	for (size_t i = 0; i < c->nhttp; i++) plan_http_release(&c->http[i]);
+	free(c->http);
 	free(c->file);
 	free(c->command);
 	free(c->expect);
-	free(c->http_path);
-	free(c->http_contains);
+	free(c->args);
 	free(c->script);
 	*c = (struct plan_check){0};
 }

@@ -20,6 +20,7 @@ const char *bad_duration(const char *s, int64_t *ms_r); /* "90s", "1h30m"; 1 s t
 const char *bad_size(const char *s, int64_t *bytes_r);  /* "512M", "2G", "1048576" */
 const char *bad_delay(const char *s, int64_t *ms_r);    /* "50ms", "2s" */
 const char *bad_loss(const char *s, int *ppm_r);        /* "1%" */
+const char *bad_rate(const char *s, int64_t *bit_r);    /* "1mbit": bits per second */
 const char *bad_count(const char *s, int least, int most, int *n_r);
 const char *bad_cpus(const char *s, int *milli_r); /* "2", "0.5" */
 const char *bad_name(const char *s);               /* of a variable */
@@ -34,6 +35,9 @@ const char *bad_path(const char *s); /* a folder in a deployment repository */
 const char *bad_repo(const char *s);
 const char *bad_branch(const char *s);
 const char *bad_http_path(const char *s);
+const char *bad_header(const char *s); /* "Name: value" or "Name" */
+const char *bad_sha256(const char *s);
+const char *bad_line(const char *s); /* of text: no control characters */
 const char *bad_job_name(const char *s);
 /* nearest - the word of the list that s was probably meant to be, or NULL. Borrowed. */
 const char *nearest(const char *s, const char *const *words, size_t n);

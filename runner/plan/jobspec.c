@@ -66,20 +66,35 @@ static json_t *limits_to_json(const struct plan_limits *l)
 	return o;
 }
 
-static json_t *check_to_json(const struct plan_check *c)
+static json_t *http_to_json(const struct plan_http *h)
 {
 	json_t *o = json_object();
 
+	put_text(o, "path", h->path);
+	put_int(o, "status", h->status);
+	put_text(o, "contains", h->contains);
+	put_text(o, "header", h->header);
+	put_text(o, "sha256", h->sha256);
+	return o;
+}
+
+static json_t *check_to_json(const struct plan_check *c)
+{
+	json_t *o = json_object(), *http = json_array();
+
+	for (size_t i = 0; i < c->nhttp; i++)
+		if (json_array_append_new(http, http_to_json(&c->http[i]))) die("cannot make a JSON list");
 	put_text(o, "boot", plan_boot_name(c->boot));
 	put_text(o, "file", c->file);
 	put_text(o, "command", c->command);
 	put_text(o, "expect", c->expect);
-	put_text(o, "http_path", c->http_path);
-	put_int(o, "http_status", c->http_status);
-	put_text(o, "http_contains", c->http_contains);
+	put_text(o, "args", c->args);
+	if (c->port) put_int(o, "port", c->port);
+	put(o, "http", http);
 	put_int(o, "timeout_ms", c->timeout_ms);
 	if (c->delay_ms) put_int(o, "delay_ms", c->delay_ms);
 	if (c->loss_ppm) put_int(o, "loss_ppm", c->loss_ppm);
+	if (c->rate_bit) put_int(o, "rate_bit", c->rate_bit);
 	put_text(o, "script", c->script);
 	return o;
 }
@@ -275,6 +290,26 @@ static int take_limits(const json_t *o, struct plan_limits *l, struct err *e)
 	return take_small(limits, "cpus_milli", &l->cpus_milli, e) || take_small(limits, "pids", &l->pids, e) ? -1 : 0;
 }
 
+static int take_http(const json_t *check, struct plan_check *c, struct err *e)
+{
+	json_t *list = json_object_get(check, "http");
+	size_t n = json_array_size(list);
+
+	if (list && !json_is_array(list)) return err_set(e, ERR_INPUT, "'http' is not a list");
+	c->http = xcalloc(n + 1, sizeof(*c->http));
+	for (size_t i = 0; i < n; i++) {
+		const json_t *row = json_array_get(list, i);
+		struct plan_http *h = &c->http[c->nhttp++];
+
+		if (take_text(row, "path", &h->path, e) || take_small(row, "status", &h->status, e)) return -1;
+		if (take_text(row, "contains", &h->contains, e) || take_text(row, "header", &h->header, e)) return -1;
+		if (take_text(row, "sha256", &h->sha256, e)) return -1;
+		if (!h->path || bad_http_path(h->path))
+			return err_set(e, ERR_INPUT, "an entry of 'http' needs a good path");
+	}
+	return 0;
+}
+
 static int take_check(const json_t *o, struct plan_check *c, struct err *e)
 {
 	const json_t *check = json_object_get(o, "check");
@@ -284,11 +319,11 @@ static int take_check(const json_t *o, struct plan_check *c, struct err *e)
 	if (take_word(check, "boot", boot_word, BOOT_COMMAND + 1, &boot, e)) return -1;
 	c->boot = (enum plan_boot)boot;
 	if (take_text(check, "file", &c->file, e) || take_text(check, "command", &c->command, e)) return -1;
-	if (take_text(check, "expect", &c->expect, e) || take_text(check, "http_path", &c->http_path, e)) return -1;
-	if (take_text(check, "http_contains", &c->http_contains, e)) return -1;
-	if (take_small(check, "http_status", &c->http_status, e)) return -1;
+	if (take_text(check, "expect", &c->expect, e) || take_text(check, "args", &c->args, e)) return -1;
+	if (take_small(check, "port", &c->port, e) || take_http(check, c, e)) return -1;
 	if (take_text(check, "script", &c->script, e) || take_small(check, "loss_ppm", &c->loss_ppm, e)) return -1;
 	if (take_int(check, "delay_ms", INT64_MAX, &c->delay_ms, e)) return -1;
+	if (take_int(check, "rate_bit", INT64_MAX, &c->rate_bit, e)) return -1;
 	return take_int(check, "timeout_ms", INT64_MAX, &c->timeout_ms, e);
 }
 

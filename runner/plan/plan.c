@@ -115,7 +115,12 @@ static size_t job_bytes(const struct job_spec *j)
 	for (size_t i = 0; i < PHASE_COUNT; i++) n += vec_bytes(&j->phases[i]);
 	n += j->check.command ? strlen(j->check.command) : 0;
 	n += j->check.expect ? strlen(j->check.expect) : 0;
-	return n + (j->check.http_contains ? strlen(j->check.http_contains) : 0);
+	for (size_t i = 0; i < j->check.nhttp; i++) {
+		const struct plan_http *h = &j->check.http[i];
+
+		n += strlen(h->path) + (h->contains ? strlen(h->contains) : 0) + (h->header ? strlen(h->header) : 0);
+	}
+	return n + (j->check.args ? strlen(j->check.args) : 0);
 }
 
 static void make_jobs(const struct config *c, const struct cells *cs, const struct plan_context *cx, struct plan *plan,

@@ -46,18 +46,28 @@ struct plan_env {
 enum plan_boot { BOOT_NONE, BOOT_UNIX, BOOT_QEMU, BOOT_SOLO5_SPT, BOOT_SOLO5_HVT, BOOT_COMMAND };
 const char *plan_boot_name(enum plan_boot b);
 
+struct plan_http { /* one page that a booted image must answer with */
+	char *path;
+	int status;     /* default 200 */
+	char *contains; /* in its body; NULL: any */
+	char *header;   /* "Name: part of its value" or "Name"; NULL: none */
+	char *sha256;   /* of the body, in hex; NULL: any */
+};
+
 struct plan_check { /* boot proof; boot == BOOT_NONE: none asked for */
 	enum plan_boot boot;
-	char *file;          /* which file is booted, a glob; NULL: the first of publish.files */
-	char *command;       /* for BOOT_COMMAND */
-	char *expect;        /* text that must appear on the console; NULL: none */
-	char *http_path;     /* NULL: no HTTP check */
-	int http_status;     /* default 200 */
-	char *http_contains; /* NULL: any body */
-	int64_t timeout_ms;  /* default 60 s */
-	int64_t delay_ms;    /* of the line in between; 0: none */
-	int loss_ppm;        /* packets lost, in a million */
-	char *script;        /* tests of its own, run against the booted image; NULL: none */
+	char *file;    /* which file is booted, a glob; NULL: the first of publish.files */
+	char *command; /* for BOOT_COMMAND */
+	char *expect;  /* text that must appear on the console; NULL: none */
+	char *args;    /* the image's command line; NULL: none */
+	int port;      /* it serves on; 0: 8080 */
+	struct plan_http *http;
+	size_t nhttp;
+	int64_t timeout_ms; /* default 60 s: until it is ready, and again for the script */
+	int64_t delay_ms;   /* of the line in between, each way; 0: none */
+	int loss_ppm;       /* packets lost each way, in a million */
+	int64_t rate_bit;   /* bits per second each way; 0: as fast as it goes */
+	char *script;       /* tests of its own, run against the booted image; NULL: none */
 };
 
 struct plan_publish {     /* repo == NULL: this job publishes nothing */

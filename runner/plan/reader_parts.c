@@ -11,12 +11,24 @@ void read_limits(struct reader *r, const struct yaml_node *key, const struct yam
 	read_map(r, key, v, SCOPE_LIMITS, to, NULL);
 }
 
+static void http_one(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, struct plan_check *check)
+{
+	struct plan_http *h;
+
+	check->http = xrealloc(check->http, (check->nhttp + 1) * sizeof(*check->http));
+	h = &check->http[check->nhttp++];
+	*h = (struct plan_http){.status = 200};
+	read_map(r, key, v, SCOPE_HTTP, h, NULL);
+	if (!h->path) h->path = xstrdup("/");
+}
+
 void read_http(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
 {
-	struct plan_check *check = to;
+	enum { MOST_PAGES = 32 };
+	size_t n = v->kind == YAML_LIST ? v->len : 1;
 
-	read_map(r, key, v, SCOPE_HTTP, to, NULL);
-	if (v->kind == YAML_MAP && !check->http_path) check->http_path = xstrdup("/");
+	if (n > MOST_PAGES) wrong(r, node_place(v), "'http' has %zu pages; at most %d are taken", n, (int)MOST_PAGES);
+	for (size_t i = 0; i < n && n <= MOST_PAGES; i++) http_one(r, key, v->kind == YAML_LIST ? v->items[i] : v, to);
 }
 
 void read_line(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
@@ -75,7 +87,7 @@ static void check_one(struct reader *r, const struct yaml_node *key, const struc
 
 	s->checks = xrealloc(s->checks, (s->nchecks + 1) * sizeof(*s->checks));
 	rule = &s->checks[s->nchecks++];
-	*rule = (struct check_rule){.at = node_place(v), .check = {.http_status = 200, .timeout_ms = 60000}};
+	*rule = (struct check_rule){.at = node_place(v), .check = {.timeout_ms = 60000}};
 	read_map(r, key, v, SCOPE_CHECK, rule, NULL);
 	if (v->kind != YAML_MAP) return;
 	if (!yaml_get(v, "boot"))

@@ -54,6 +54,9 @@ TEXT_READER(read_file, bad_glob)
 TEXT_READER(read_repo, bad_repo)
 TEXT_READER(read_branch, bad_branch)
 TEXT_READER(read_http_path, bad_http_path)
+TEXT_READER(read_header, bad_header)
+TEXT_READER(read_sha256, bad_sha256)
+TEXT_READER(read_one_line, bad_line)
 TEXT_READER(read_text, bad_if_empty)
 
 /* A list of texts; one text is a list of one, nothing is an empty one. */
@@ -210,6 +213,11 @@ void read_status(struct reader *r, const struct yaml_node *key, const struct yam
 	read_int(r, key, v, 100, 599, to);
 }
 
+void read_port(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
+{
+	read_int(r, key, v, 1, 65535, to);
+}
+
 void read_keep(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
 {
 	read_int(r, key, v, 0, 1000000, to);
@@ -238,6 +246,13 @@ void read_loss(struct reader *r, const struct yaml_node *key, const struct yaml_
 	const char *s = text_of(r, key, v);
 
 	if (s) (void)reject(r, key, v, bad_loss(s, to));
+}
+
+void read_rate(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
+{
+	const char *s = text_of(r, key, v);
+
+	if (s) (void)reject(r, key, v, bad_rate(s, to));
 }
 
 /* One word of a list; its index. -1: a problem was added. */

@@ -26,6 +26,7 @@ static const struct {
 	{"cpus", IS("^[0-9]+(\\\\.[0-9]+)?$")},
 	{"delay", IS("^[0-9]+m?s$")},
 	{"percent", IS("^[0-9]+(\\\\.[0-9]+)?%$")},
+	{"rate", IS("^[0-9]+[kmg]bit$")},
 	{"number", "{\"type\": \"integer\", \"minimum\": 0}"},
 	{"depth", "{\"anyOf\": [{\"type\": \"integer\", \"minimum\": 1}, {\"enum\": [\"all\", false]}]}"},
 	{"yes or no", ONE_OF("true, false, \"yes\", \"no\", \"on\", \"off\"")},

@@ -57,6 +57,19 @@ static char *settle_glob(const char *text, const char *key, const struct yaml_pl
 	return NULL;
 }
 
+static struct plan_http *copy_http(const struct plan_check *from)
+{
+	struct plan_http *to = xcalloc(from->nhttp + 1, sizeof(*to));
+
+	for (size_t i = 0; i < from->nhttp; i++)
+		to[i] = (struct plan_http){.path = copy(from->http[i].path),
+					   .status = from->http[i].status,
+					   .contains = copy(from->http[i].contains),
+					   .header = copy(from->http[i].header),
+					   .sha256 = copy(from->http[i].sha256)};
+	return to;
+}
+
 static const struct check_rule *settle_check(const struct config *c, const struct cell *cell,
 					     const struct plan_context *cx, struct plan_check *to,
 					     struct plan_problems *problems)
@@ -71,8 +84,8 @@ static const struct check_rule *settle_check(const struct config *c, const struc
 		to->file = from->file ? settle_glob(from->file, "file", &s->checks[i].at, c, cell, cx, problems) : NULL;
 		to->command = copy(from->command);
 		to->expect = copy(from->expect);
-		to->http_path = copy(from->http_path);
-		to->http_contains = copy(from->http_contains);
+		to->args = copy(from->args);
+		to->http = copy_http(from);
 		to->script = copy(from->script);
 		return &s->checks[i];
 	}

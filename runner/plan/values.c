@@ -108,6 +108,21 @@ const char *bad_loss(const char *s, int *ppm_r)
 	return NULL;
 }
 
+const char *bad_rate(const char *s, int64_t *bit_r)
+{
+	static const char form[] = "must be a rate from 8kbit to 10gbit, like 1mbit";
+	static const char *const units[] = {"kbit", "mbit", "gbit"};
+	int64_t n = number(&s, 100000000), unit = 1000;
+
+	for (size_t i = 0; i < ARRAY_LEN(units); i++, unit *= 1000) {
+		if (n < 1 || strcmp(s, units[i]) != 0) continue;
+		if (n * unit < 8000 || n * unit > 10000000000) return form;
+		*bit_r = n * unit;
+		return NULL;
+	}
+	return form;
+}
+
 const char *bad_count(const char *s, int least, int most, int *n_r)
 {
 	int64_t n = number(&s, most);
@@ -250,6 +265,29 @@ const char *bad_http_path(const char *s)
 		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
 			return "must hold only visible ASCII characters; write the others as %XX";
 	return strlen(s) > 1024 ? "must be at most 1024 characters long" : NULL;
+}
+
+const char *bad_line(const char *s)
+{
+	if (!*s) return "must not be empty";
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7f) return "must hold no control character";
+	return strlen(s) > 1024 ? "must be at most 1024 bytes long" : NULL;
+}
+
+const char *bad_header(const char *s)
+{
+	size_t n = strcspn(s, ":");
+	_cleanup_free_ char *name = xstrndup(s, n);
+
+	if (!n || !only(name, LOWER UPPER DIGIT "!#$%&'*+-.^_`|~"))
+		return "must be a header like 'Content-Type: text/html', or its name alone";
+	return bad_line(s);
+}
+
+const char *bad_sha256(const char *s)
+{
+	return strlen(s) == 64 && only(s, DIGIT "abcdef") ? NULL : "must be 64 hexadecimal digits in lower case";
 }
 
 const char *bad_job_name(const char *s)

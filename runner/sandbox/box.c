@@ -303,6 +303,14 @@ static int do_request(struct box *b, struct proto_msg *m, int *fd_r, struct err 
 		if (want(m, 2, 0, e)) return -1;
 		return tree_collect(b->place.root, m->s.items[0], m->s.items[1], send_file, b, e);
 	case BOX_CONNECT: return box_net_connect((int)m->n[0], fd_r, e);
+	case BOX_SOCKET: return box_line_socket(fd_r, e);
+	case BOX_TAP: return box_line_tap(m->n[0] != 0, fd_r, e);
+	case BOX_LINE: {
+		struct sandbox_line l = {m->n[0], (int)m->n[1], m->n[2], m->n[3] != 0};
+
+		return box_line_set(&l, e);
+	}
+	case BOX_LINE_SHOW: return box_line_show(m->n[0] != 0, fd_r, e);
 	case BOX_OK:
 	case BOX_FAIL:
 	case BOX_FILE:
@@ -317,10 +325,22 @@ static const struct {
 	enum state in;
 	int answered;
 } rules[BOX_OPS] = {
-	[BOX_RULES] = {NEW, 1},     [BOX_OFFLINE] = {IDLE | RUNNING, 1}, [BOX_SETUP] = {NEW, 1},
-	[BOX_PUT_FILE] = {IDLE, 1}, [BOX_PUT_TAR] = {IDLE, 1},           [BOX_PUT_GIT] = {IDLE, 1},
-	[BOX_START] = {IDLE, 1},    [BOX_STOP] = {IDLE | RUNNING, 0},    [BOX_KILL] = {IDLE | RUNNING, 0},
-	[BOX_COLLECT] = {IDLE, 1},  [BOX_CONNECT] = {IDLE | RUNNING, 1}, [BOX_PUT_TREE] = {IDLE, 1},
+	[BOX_RULES] = {NEW, 1},
+	[BOX_OFFLINE] = {IDLE | RUNNING, 1},
+	[BOX_SETUP] = {NEW, 1},
+	[BOX_PUT_FILE] = {IDLE, 1},
+	[BOX_PUT_TAR] = {IDLE, 1},
+	[BOX_PUT_GIT] = {IDLE, 1},
+	[BOX_START] = {IDLE, 1},
+	[BOX_STOP] = {IDLE | RUNNING, 0},
+	[BOX_KILL] = {IDLE | RUNNING, 0},
+	[BOX_COLLECT] = {IDLE, 1},
+	[BOX_CONNECT] = {IDLE | RUNNING, 1},
+	[BOX_PUT_TREE] = {IDLE, 1},
+	[BOX_SOCKET] = {IDLE | RUNNING, 1},
+	[BOX_TAP] = {IDLE, 1},
+	[BOX_LINE] = {IDLE, 1},
+	[BOX_LINE_SHOW] = {IDLE | RUNNING, 1},
 };
 
 static const char *state_name(enum state s)

@@ -23,9 +23,13 @@ enum box_op {
 			 (runner/sandbox/init/init.h) */
 	BOX_STOP,
 	BOX_KILL,
-	BOX_OFFLINE, /* no network from here on */
-	BOX_COLLECT, /* s: root, glob */
-	BOX_CONNECT, /* n: port → OK with the socket */
+	BOX_OFFLINE,   /* no network from here on */
+	BOX_COLLECT,   /* s: root, glob */
+	BOX_CONNECT,   /* n: port → OK with the socket */
+	BOX_SOCKET,    /* → OK with a TCP socket of the box's network */
+	BOX_TAP,       /* n: for a bad line → OK with a tap of the box's network */
+	BOX_LINE,      /* n: delay ms, loss ppm, rate bit/s, on the tap's line */
+	BOX_LINE_SHOW, /* n: the tap's line → OK with a file: its statistics */
 	BOX_OK,
 	BOX_FAIL, /* n: kind, errno; s: text */
 	BOX_FILE, /* n: mode, size; s: path; fds: the file */

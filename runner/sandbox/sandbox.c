@@ -487,6 +487,50 @@ int sandbox_offline(struct sandbox *s, struct err *e)
 	return request(s, BOX_OFFLINE, NULL, NULL, 0, -1, NULL, e);
 }
 
+/* --- the line --- */
+
+static int ask_for_fd(struct sandbox *s, enum box_op op, int64_t n, int *fd_r, struct err *e)
+{
+	int fd = -1;
+
+	if (request(s, op, NULL, NULL, n, -1, &fd, e)) return -1;
+	if (fd < 0) return err_set(e, ERR_REMOTE, "the box sent no descriptor");
+	*fd_r = fd;
+	return 0;
+}
+
+int sandbox_socket(struct sandbox *s, int *fd_r, struct err *e)
+{
+	return ask_for_fd(s, BOX_SOCKET, 0, fd_r, e);
+}
+
+int sandbox_tap(struct sandbox *s, int bad_line, int *fd_r, struct err *e)
+{
+	return ask_for_fd(s, BOX_TAP, bad_line, fd_r, e);
+}
+
+int sandbox_line(struct sandbox *s, const struct sandbox_line *l, struct err *e)
+{
+	struct proto_msg m;
+
+	proto_msg_init(&m, BOX_LINE);
+	m.n[0] = l->delay_ms;
+	m.n[1] = l->loss_ppm;
+	m.n[2] = l->rate_bit;
+	m.n[3] = l->tap;
+	return ask(s, &m, NULL, e);
+}
+
+int sandbox_line_show(struct sandbox *s, int tap, char **text_r, struct err *e)
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 16);
+	_cleanup_close_ int fd = -1;
+
+	if (ask_for_fd(s, BOX_LINE_SHOW, tap, &fd, e) || fs_read_fd(fd, "the line's statistics", &text, e)) return -1;
+	*text_r = buf_steal(&text);
+	return 0;
+}
+
 /* --- runs --- */
 
 /* Command and environment, for the container's init alone: memory that only descriptors name. */

@@ -97,6 +97,29 @@ int sandbox_collect(struct sandbox *s, const char *root, const char *glob, sandb
 /* sandbox_connect - a TCP connection to 127.0.0.1:port inside the box; err ERR_BUSY nothing listens (yet) */
 int sandbox_connect(struct sandbox *s, int port, int *fd_r, struct err *e) MUST_USE;
 
+/* sandbox_socket - a TCP socket of the box's network, not connected and non-blocking: to connect to what listens in
+ * there, or to listen for what is in there. */
+int sandbox_socket(struct sandbox *s, int *fd_r, struct err *e) MUST_USE;
+
+/* sandbox_tap - an Ethernet device for a machine that is run outside of the box but has its network only: the box has
+ * SANDBOX_TAP_HERE, the machine is to take SANDBOX_TAP_THERE. Once, and between runs.
+ *  in   bad_line  sandbox_line() is to follow */
+#define SANDBOX_TAP_HERE "10.0.2.2"
+#define SANDBOX_TAP_THERE "10.0.2.15"
+int sandbox_tap(struct sandbox *s, int bad_line, int *fd_r, struct err *e) MUST_USE;
+
+struct sandbox_line { /* each way; 0: as it is */
+	int64_t delay_ms;
+	int loss_ppm;
+	int64_t rate_bit; /* a second */
+	int tap;          /* the line to the tap; else the box's loopback */
+};
+/* sandbox_line - from now on the line is this bad. Between runs.
+ *  err  ERR_MISSING the kernel has no sch_netem (sch_tbf for a rate alone), or iproute2 is not installed */
+int sandbox_line(struct sandbox *s, const struct sandbox_line *l, struct err *e) MUST_USE;
+/* sandbox_line_show - what went over it, as `tc -s qdisc` tells it; caller frees */
+int sandbox_line_show(struct sandbox *s, int tap, char **text_r, struct err *e) MUST_USE;
+
 /* sandbox_close - kill what runs, wait until it is gone, remove cgroups and files. Takes NULL, leaves NULL. */
 void sandbox_close(struct sandbox **s);
 

@@ -185,16 +185,20 @@ static void test_what_is_no_kernel_is_not_run(void **state)
 static void test_what_this_version_does_not_boot(void **state)
 {
 	struct plan_check c = {.boot = BOOT_SOLO5_SPT};
+	struct plan_http odd = {.path = (char *)(uintptr_t) "x"};
 	struct check_env env = {.file = "/bin/true", .dir = "/", .id = "x", .arch = "amd64"};
 	struct err e;
 
 	(void)state;
-	assert_refused(check_boot(&c, &env, hear, NULL, &e), e, ERR_INPUT,
-		       "boot 'solo5-spt' is not supported by this version");
-	c = (struct plan_check){.boot = BOOT_QEMU, .http_path = (char *)(uintptr_t) "/"};
-	assert_refused(check_boot(&c, &env, hear, NULL, &e), e, ERR_INPUT,
-		       "an HTTP check of boot 'qemu' is not supported by this version");
-	c = (struct plan_check){.boot = BOOT_UNIX, .http_path = (char *)(uintptr_t) "x"};
+	if (have("solo5-spt"))
+		assert_refused(check_boot(&c, &env, hear, NULL, &e), e, ERR_REMOTE, "no Solo5 note");
+	else
+		assert_refused(
+			check_boot(&c, &env, hear, NULL, &e), e, ERR_MISSING,
+			"boot proof 'solo5-spt' needs 'solo5-spt', which is not installed on the runner's box: it "
+			"is no Debian package; build Solo5 from https://github.com/Solo5/solo5 and install its "
+			"programs in /usr/local/bin");
+	c = (struct plan_check){.boot = BOOT_UNIX, .http = &odd, .nhttp = 1};
 	assert_refused(check_boot(&c, &env, hear, NULL, &e), e, ERR_INPUT,
 		       "bad path 'x' of the HTTP check: it does not begin with a slash");
 	c = (struct plan_check){.boot = BOOT_COMMAND};
@@ -261,26 +265,46 @@ static void need_box(void)
 	}
 }
 
+static int console_fd;
+
 static int boot_script(const char *script, struct plan_check c, struct err *e)
 {
 	_cleanup_free_ char *file = xasprintf("%s/image", fx.top), *dir = xasprintf("%s/box", fx.top);
+	_cleanup_free_ char *script_dir = xasprintf("%s/script-box", fx.top);
 	_cleanup_free_ char *text = xasprintf("#!/bin/sh\n%s\n", script);
-	struct check_env env = {.image = &fx.image, .id = "check-1", .dir = dir, .file = file, .arch = "amd64"};
+	struct check_env env = {.image = &fx.image,
+				.id = "check-1",
+				.dir = dir,
+				.file = file,
+				.arch = "amd64",
+				.console_fd = console_fd,
+				.script_dir = script_dir,
+				.exports = (const char *const[]){"ARCH=amd64", NULL}};
 
 	buf_clear(&heard);
-	assert_done(fs_mkdirs(dir, 0700, e), *e);
+	assert_done(fs_mkdirs(dir, 0700, e) || fs_mkdirs(script_dir, 0700, e), *e);
 	assert_done(fs_write_file(file, text, strlen(text), 0644, e), *e);
 	return check_boot(&c, &env, hear, NULL, e);
 }
 
+#define HI_SHA256 "737e6daf77521604fc482aa91e8bed8c47f4815c624e61e49c45ecbb5832f708"
+#define HO_SHA256 "56cc5eec55dc58c7043ac724f962e41892ef591552dd023a9b81f95958bfff63"
 #define SERVE "mkdir -p /www; echo '<h1>hi</h1>' >/www/index.html; exec httpd -f -p 127.0.0.1:$PORT -h /www"
-#define HTTP(path, status, body)                                                                                       \
-	.http_path = (char *)(uintptr_t)(path), .http_status = (status), .http_contains = (char *)(uintptr_t)(body)
+#define TEXT(text) (char *)(uintptr_t)(text)
+#define PAGE(path_, status_, ...)                                                                                      \
+	{                                                                                                              \
+		.path = TEXT(path_), .status = (status_), __VA_ARGS__                                                  \
+	}
+#define HTTP(path, status, body) .http = (struct plan_http[]){PAGE(path, status, .contains = TEXT(body))}, .nhttp = 1
+#define PAGES(...)                                                                                                     \
+	.http = (struct plan_http[]){__VA_ARGS__},                                                                     \
+	.nhttp = sizeof((struct plan_http[]){__VA_ARGS__}) / sizeof(struct plan_http)
+#define GET "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc 127.0.0.1 $CHECK_PORT"
 #define EXPECT(text) .expect = (char *)(uintptr_t)(text)
 
 static void test_unix_images(void **state)
 {
-	static const struct {
+	const struct {
 		const char *script;
 		struct plan_check c;
 		const char *why; /* NULL: passes */
@@ -289,10 +313,29 @@ static void test_unix_images(void **state)
 		{SERVE, {HTTP("/index.html?q", 0, NULL)}, NULL},
 		{SERVE, {HTTP("/none", 404, NULL)}, NULL},
 		{"echo ready; " SERVE, {EXPECT("ready"), HTTP("/", 200, "hi")}, NULL},
+		{SERVE,
+		 {PAGES(PAGE("/", 200, .header = TEXT("content-type: text/html")), PAGE("/none", 404, 0))},
+		 NULL},
+		{SERVE, {PAGES(PAGE("/", 200, 0), PAGE("/none", 200, 0))}, "GET /none answered 404, expected 200"},
+		{SERVE,
+		 {PAGES(PAGE("/", 200, .header = TEXT("X-None")))},
+		 "GET / answered without the header 'X-None'"},
+		{SERVE,
+		 {PAGES(PAGE("/", 200, .header = TEXT("Content-Type: image/")))},
+		 "GET / answered without the header 'Content-Type: image/'"},
+		{SERVE, {PAGES(PAGE("/", 200, .sha256 = TEXT(HI_SHA256)))}, NULL},
+		{"mkdir -p /www; echo ho >/www/index.html; exec httpd -f -p 127.0.0.1:$PORT -h /www",
+		 {PAGES(PAGE("/", 200, .sha256 = TEXT(HI_SHA256)))},
+		 "GET / answered a body with the sha256 " HO_SHA256 ", expected " HI_SHA256},
+		{"test \"$1 $2\" = '-v x' && test $PORT = 81 && " SERVE,
+		 {HTTP("/", 200, NULL), .args = TEXT("-v  x"), .port = 81},
+		 NULL},
 		{SERVE, {HTTP("/", 200, "nowhere")}, "GET / answered without 'nowhere' in its body"},
 		{SERVE, {HTTP("/none", 200, NULL)}, "GET /none answered 404, expected 200"},
 		{SERVE, {EXPECT("ready"), HTTP("/", 200, NULL), .timeout_ms = 1500}, "did not say 'ready' within 2 s"},
-		{"sleep 60", {HTTP("/", 200, NULL), .timeout_ms = 1000}, "did not answer GET / within 1 s"},
+		{"sleep 60",
+		 {HTTP("/", 200, NULL), .timeout_ms = 1000},
+		 "did not answer GET / within 1 s: nothing listens there"},
 		{"nc -l -p $PORT -e true; " SERVE, {HTTP("/", 200, NULL)}, NULL},
 		{"nc -l -p $PORT -e sh -c 'head -n 1 >/dev/null; printf \"HTTP/1.0 503 no\\r\\n\\r\\n\"'; " SERVE,
 		 {HTTP("/", 200, NULL)},
@@ -328,6 +371,139 @@ static void test_unix_images(void **state)
 		if (rc) fail_msg("row %zu: %s", i, e.text);
 		assert_non_null(strstr(buf_str(&heard), "boot proof passed after "));
 	}
+}
+
+/* check.script runs beside the image, over a line of its own to it; there is no mirror here, so no sources. */
+static void test_scripts(void **state)
+{
+	const struct {
+		const char *image, *script;
+		struct plan_check c;
+		const char *why; /* NULL: passes */
+		const char *said;
+	} rows[] = {
+		{SERVE, GET " | grep '<h1>hi'", {HTTP("/", 200, NULL)}, NULL, "<h1>hi</h1>"},
+		{SERVE, GET " | grep '<h1>hi'", {.port = 81}, NULL, "<h1>hi</h1>"},
+		{"sleep 0.3; " SERVE, GET " | grep '<h1>hi'", {0}, NULL, "<h1>hi</h1>"},
+		{"echo ready; " SERVE,
+		 "echo checking; false; echo never",
+		 {EXPECT("ready")},
+		 "the script exited with 1",
+		 "checking"},
+		{SERVE,
+		 "echo $CHECK_HOST $CHECK_PORT $ARCH; exit 7",
+		 {0},
+		 "the script exited with 7",
+		 "127.0.0.1 8080 "},
+		{SERVE, "echo waiting; sleep 60", {.timeout_ms = 1500}, "the script ran longer than 2 s", "waiting"},
+		/* Nothing else is there: no other port, no way out. */
+		{SERVE,
+		 "! nc -w 1 127.0.0.1 81 </dev/null && ! nc -w 1 192.0.2.1 80 </dev/null && ! ls /www",
+		 {0},
+		 NULL,
+		 "check.script"},
+		{"(sleep 1; kill $$) & " SERVE,
+		 "sleep 30",
+		 {0},
+		 "killed by signal 15 (Terminated) while its script ran",
+		 "check.script"},
+		/* Many at once, and more than a chunk each. */
+		{"mkdir /www; dd if=/dev/zero of=/www/index.html bs=100k count=3 2>/dev/null; exec httpd -f -p "
+		 "127.0.0.1:$PORT -h /www",
+		 "for i in 1 2 3 4 5; do " GET " | wc -c >/tmp/$i & done; wait; cat /tmp/? | sort -u",
+		 {0},
+		 NULL,
+		 "\n307"},
+		{"echo one; echo two >&2; " SERVE,
+		 "sleep 0.1; exit 1",
+		 {EXPECT("one")},
+		 "the script exited with 1",
+		 "two"},
+	};
+	struct err e;
+
+	(void)state;
+	need_box();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct plan_check c = rows[i].c;
+		int rc;
+
+		c.boot = BOOT_UNIX;
+		c.script = TEXT(rows[i].script);
+		if (rows[i].why) {
+			assert_refused(boot_script(rows[i].image, c, &e), e, ERR_REMOTE, rows[i].why);
+		} else {
+			rc = boot_script(rows[i].image, c, &e);
+			if (rc) fail_msg("row %zu: %s: %s", i, e.text, buf_str(&heard));
+		}
+		if (!strstr(buf_str(&heard), rows[i].said)) fail_msg("row %zu: not heard: %s", i, buf_str(&heard));
+	}
+}
+
+/* 100 kB at 400 kbit/s take two seconds, whatever else this host does; without the line there is nothing to wait for.
+ */
+static void test_bad_lines(void **state)
+{
+	static const char image[] = "mkdir /www; dd if=/dev/zero of=/www/index.html bs=100k count=1 2>/dev/null; exec "
+				    "httpd -f -p 127.0.0.1:$PORT -h /www";
+	struct plan_check c = {.boot = BOOT_UNIX, HTTP("/", 200, NULL)};
+	int64_t began, plain_ms, slow_ms;
+	struct err e;
+
+	(void)state;
+	need_box();
+	began = clock_mono_ms();
+	assert_done(boot_script(image, c, &e), e);
+	plain_ms = clock_mono_ms() - began;
+	assert_null(strstr(buf_str(&heard), "the line"));
+
+	c.rate_bit = 400000;
+	began = clock_mono_ms();
+	assert_done(boot_script(image, c, &e), e);
+	slow_ms = clock_mono_ms() - began;
+	if (strstr(buf_str(&heard), "the rate is not applied")) {
+		print_message("skip: %s\n", buf_str(&heard));
+	} else {
+		assert_non_null(strstr(buf_str(&heard), "the line to it, each way: rate 400000 bit/s\n"));
+		assert_non_null(strstr(buf_str(&heard), "the line: Sent "));
+		assert_true(slow_ms > 1800);
+	}
+	print_message("plain %lld ms, at 400 kbit/s %lld ms\n", (long long)plain_ms, (long long)slow_ms);
+
+	c.rate_bit = 0;
+	c.delay_ms = 300;
+	began = clock_mono_ms();
+	assert_done(boot_script(image, c, &e), e);
+	slow_ms = clock_mono_ms() - began;
+	if (strstr(buf_str(&heard), "delay and loss are not applied: this host's kernel has no sch_netem")) {
+		print_message("no sch_netem here: it was said\n");
+		assert_null(strstr(buf_str(&heard), "the line:"));
+		return;
+	}
+	assert_non_null(strstr(buf_str(&heard), "the line to it, each way: delay 300 ms\n"));
+	assert_true(slow_ms >= 2 * 300 * 2); /* a round trip to connect, and one for the page */
+}
+
+static void test_console_is_kept(void **state)
+{
+	struct plan_check c = {.boot = BOOT_UNIX, EXPECT("ready"), .script = TEXT("sleep 0.2")};
+	_cleanup_buf_ struct buf kept = BUF_INIT(1 << 16);
+	struct err e;
+	int p[2];
+
+	(void)state;
+	need_box();
+	assert_int_equal(pipe(p), 0);
+	console_fd = p[1];
+	assert_done(boot_script("echo one; echo ready; echo during", c, &e) == -1 ? 0 : -1, e);
+	assert_done(boot_script("echo ready; sleep 0.1; echo during; sleep 60", c, &e), e);
+	console_fd = 0;
+	close(p[1]);
+	assert_done(fs_read_fd(p[0], "console", &kept, &e), e);
+	close(p[0]);
+	assert_string_equal(buf_str(&kept), "one\nready\nduring\nready\nduring\n");
+	/* While its script spoke it was kept, not shown. */
+	assert_null(strstr(buf_str(&heard), "during"));
 }
 
 static void test_commands_that_judge(void **state)
@@ -367,6 +543,9 @@ int main(void)
 		cmocka_unit_test(test_what_is_no_kernel_is_not_run),
 		cmocka_unit_test(test_what_this_version_does_not_boot),
 		cmocka_unit_test(test_unix_images),
+		cmocka_unit_test(test_scripts),
+		cmocka_unit_test(test_bad_lines),
+		cmocka_unit_test(test_console_is_kept),
 		cmocka_unit_test(test_commands_that_judge),
 	};
 

@@ -43,8 +43,6 @@ static const struct {
 	{"image: x\nscript: x\nzebra: 1\n", "ci:3:1: unknown key 'zebra'\n"},
 	{"image: x\nscript: a\nscript: b\n", "ci:3:1: the key 'script' stands here again; it was in line 2\n"},
 	{"image: x\nscript: a\ncheck: {boot: unix, file: x, script: ./t, network: {delay: 5, loss: 1}}\n",
-	 "ci:3:30: 'script' is not supported yet by this version\n"
-	 "ci:3:43: 'network' is not supported yet by this version\n"
 	 "ci:3:60: '5' in 'delay' must be a time from 1ms to 60s, like 50ms\n"
 	 "ci:3:69: '1' in 'loss' must be from 0% to 100%, like 1% or 0.5%\n"},
 	{"image:\nscript: a\n", "ci:1:7: 'image' must be text, not empty\n"},
@@ -514,8 +512,8 @@ static void test_check_and_publish_by_cell(void **state)
 	assert_string_equal(plan.jobs[0].publish.branch, "main");
 	assert_null(plan.jobs[0].publish.key);
 	assert_int_equal(plan.jobs[0].check.boot, BOOT_UNIX);
-	assert_string_equal(plan.jobs[0].check.http_path, "/");
-	assert_int_equal(plan.jobs[0].check.http_status, 200);
+	assert_string_equal(plan.jobs[0].check.http[0].path, "/");
+	assert_int_equal(plan.jobs[0].check.http[0].status, 200);
 	assert_int_equal(plan.jobs[0].check.timeout_ms, 60000);
 	assert_string_equal(plan.jobs[2].publish.path, "xen/amd64/fat/main");
 	assert_string_equal(plan.jobs[2].publish.branch, "live");
