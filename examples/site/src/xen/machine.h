@@ -37,6 +37,20 @@ static inline void barrier(void)
 	__asm__ volatile("" : : : "memory");
 }
 
+/* What we wrote before is seen before what we read after. */
+static inline void fence(void)
+{
+	__asm__ volatile("mfence" ::: "memory");
+}
+
+static inline uint64_t cycles(void)
+{
+	uint32_t low, high;
+
+	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+	return (uint64_t)high << 32 | low;
+}
+
 static inline void halt(void)
 {
 	__asm__ volatile("hlt");

@@ -1,12 +1,18 @@
 /* The site as a unikernel: boots, proves that what it carries is whole and that its request core answers, says so, and
- * waits. Words of the command line: `exit=N` ends with that status after the banner, `crash` by an exception. */
+ * serves under Xen; under QEMU it waits. Words of the command line: `ip=ADDRESS` or `ip=dhcp` (which it is without),
+ * `port=N`; `exit=N` ends with that status after the banner, `crash` by an exception. */
 #include <stdint.h>
 #include <string.h>
 
 #include "../http.h"
+#include "../net/net.h"
+#include "../sha256.h"
 #include "../site.h"
 #include "console.h"
 #include "hyper.h"
+#include "machine.h"
+#include "netfront.h"
+#include "store.h"
 #include "trap.h"
 
 enum { START_MAGIC = 0x336ec578, COMMAND_MAX = 1024, SHORT_COMMIT = 12 };
@@ -88,15 +94,95 @@ static void banner(void)
 	console_put("\n");
 }
 
+static unsigned number(const char *text)
+{
+	unsigned n = 0;
+
+	while (*text >= '0' && *text <= '9') n = n * 10 + (unsigned)(*text++ - '0');
+	return n;
+}
+
 static void obey(const char *command_line)
 {
 	const char *status = word_after(command_line, "exit=");
-	unsigned n = 0;
 
 	if (word_after(command_line, "crash")) __asm__ volatile("ud2");
-	if (!status) return;
-	while (*status >= '0' && *status <= '9') n = n * 10 + (unsigned)(*status++ - '0');
-	hyper_end((uint8_t)n);
+	if (status) hyper_end((uint8_t)number(status));
+}
+
+/* --- serving --- */
+
+/* There is no better source here: the processor's own, where it has one, and the jitter of its clock. */
+static void make_seed(uint8_t seed_r[32], const uint8_t mac[6])
+{
+	struct {
+		uint64_t noise[64];
+		uint8_t mac[6];
+	} all = {0};
+	uint32_t regs[4];
+
+	cpuid(1, regs);
+	for (size_t i = 0; i < sizeof all.noise / sizeof *all.noise; i++) {
+		uint64_t n = 0;
+
+		if (regs[2] >> 30 & 1) __asm__ volatile("rdrand %0" : "=r"(n) : : "cc");
+		all.noise[i] = n ^ cycles();
+		hyper_yield();
+	}
+	memcpy(all.mac, mac, sizeof all.mac);
+	sha256((const unsigned char *)&all, sizeof all, seed_r);
+}
+
+static void tell(uint32_t address, unsigned port)
+{
+	if (!address) {
+		console_put("site: no address\n");
+		return;
+	}
+	console_put("site: serving at ");
+	for (int shift = 24; shift >= 0; shift -= 8) {
+		console_number(address >> shift & 255);
+		console_put(shift ? "." : ":");
+	}
+	console_number(port);
+	console_put("\n");
+}
+
+static void take_frame(const uint8_t *frame, size_t len, int checked)
+{
+	net_input(frame, len, checked, hyper_now_ms());
+}
+
+static _Noreturn void serve(const char *command_line)
+{
+	const char *ip = word_after(command_line, "ip="), *port = word_after(command_line, "port=");
+	struct net_options o = {.port = (uint16_t)(port ? number(port) : 80)};
+	struct net_link link = {.send = netfront_send};
+	uint32_t channels[2], told = 0;
+
+	if (ip && memcmp(ip, "dhcp", 4) != 0 && !(o.address = net_parse_address(ip)))
+		refuse("ip= is neither dhcp nor an address", ip);
+	if (!hyper_share()) refuse("Xen shares no page", "");
+	store_init();
+	if (!netfront_init(link.mac)) {
+		console_put("site: there is no network card that works, nobody is served\n");
+		hyper_wait_forever();
+	}
+	make_seed(o.seed, link.mac);
+	channels[0] = store_channel();
+	channels[1] = netfront_channel();
+	net_init(&link, &o, hyper_now_ms());
+	for (;;) {
+		int more = netfront_receive(take_frame);
+		uint64_t at = net_turn(hyper_now_ms());
+
+		netfront_flush();
+		if (net_address() != told) tell(told = net_address(), o.port);
+		if (store_shutdown_asked()) hyper_end(0);
+		if (more) continue;
+		hyper_wait(channels, 2, at);
+		for (int i = 0; i < 2; i++) hyper_happened(channels[i]);
+	}
 }
 
 void start(const struct start_info *info)
@@ -112,5 +198,6 @@ void start(const struct start_info *info)
 	check();
 	banner();
 	obey(command_line);
+	if (hyper_is_xen()) serve(command_line);
 	hyper_wait_forever();
 }
