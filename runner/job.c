@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/statvfs.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -41,7 +42,7 @@ struct script_run {
 	int out;
 	int open;
 	struct child_status status;
-	int oom;
+	int over;           /* enum sandbox_over */
 	struct err failure; /* kind ERR_NONE: none */
 };
 
@@ -94,7 +95,7 @@ static void on_script_end(int fd, short revents, void *arg)
 
 	(void)revents;
 	loop_fd_remove(j->loop, fd);
-	if (sandbox_end(j->box, &r->status, &r->oom, &e)) r->failure = e;
+	if (sandbox_end(j->box, &r->status, &r->over, &e)) r->failure = e;
 	if (r->out >= 0) loop_timer(j->loop, EOF_GRACE_MS, stop_waiting, r);
 	script_less(r);
 }
@@ -205,6 +206,21 @@ static int64_t memory_limit(const struct job *j)
 	return wanted < most ? wanted : most;
 }
 
+/* Likewise half of the room that is free where it writes, and never more than three quarters. */
+static int64_t disk_limit(const struct job *j)
+{
+	const char *set = getenv("SLIPWAY_JOB_DISK_MB");
+	int64_t wanted = j->spec.limits.disk_bytes, most = INT64_MAX;
+	struct statvfs v;
+
+	if (!statvfs(j->dir, &v)) {
+		most = (int64_t)v.f_bavail * (int64_t)v.f_frsize / 4 * 3;
+		if (!wanted) wanted = most / 3 * 2;
+	}
+	if (set && strtoll(set, NULL, 10) > 0) most = strtoll(set, NULL, 10) << 20;
+	return wanted < most ? wanted : most;
+}
+
 static int make_box(struct job *j, struct err *e)
 {
 	_cleanup_free_ char *id = xasprintf("j%lld-%d", (long long)j->row.id, j->row.attempt);
@@ -219,7 +235,7 @@ static int make_box(struct job *j, struct err *e)
 				 .trees = trees,
 				 .abort_fd = j->abort_fd,
 				 .limits = {.memory_bytes = memory_limit(j),
-					    .disk_bytes = j->spec.limits.disk_bytes,
+					    .disk_bytes = disk_limit(j),
 					    .cpus_milli = j->spec.limits.cpus_milli,
 					    .pids = j->spec.limits.pids ? j->spec.limits.pids : MOST_PIDS},
 				 .network = j->spec.network != NETWORK_OFF,
@@ -251,7 +267,10 @@ static void judge(const struct job *j, const struct script_run *r, struct job_en
 	} else if (j->over) {
 		end->state = JOB_ERRORED;
 		*reason_r = xstrdup(j->over);
-	} else if (r->oom && !child_ok(r->status)) {
+	} else if (r->over == SANDBOX_OVER_DISK) {
+		end->state = JOB_ERRORED;
+		*reason_r = xstrdup("it used more disk than its limit and was killed");
+	} else if (r->over == SANDBOX_OVER_MEMORY && !child_ok(r->status)) {
 		end->state = JOB_ERRORED;
 		*reason_r = xstrdup("it used more memory than its limit and was killed");
 	} else if (child_ok(r->status)) {

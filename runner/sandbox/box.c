@@ -81,12 +81,18 @@ static int want(const struct proto_msg *m, size_t strings, size_t fds, struct er
 		       m->nfds);
 }
 
+static int over_disk(const struct box *b)
+{
+	return b->place.over_disk && *b->place.over_disk;
+}
+
 /* --- one container --- */
 
-static void end_run(struct box *b, const struct box_end *end)
+static void end_run(struct box *b, struct box_end *end)
 {
 	ssize_t n;
 
+	end->over_disk = over_disk(b);
 	do n = write(b->run.end, end, sizeof(*end));
 	while (n < 0 && errno == EINTR);
 	close_p(&b->run.end);
@@ -95,6 +101,12 @@ static void end_run(struct box *b, const struct box_end *end)
 	b->run.timer = 0;
 	b->run.pid = 0;
 	b->state = IDLE;
+}
+
+static void kill_run(struct box *b)
+{
+	/* Pid 1 of the container's pid namespace: the kernel takes all the others with it. */
+	if (b->state == RUNNING) kill(b->run.pid, SIGKILL);
 }
 
 /* What the container's init said, or, when it was killed before it could, how it ended itself. */
@@ -140,6 +152,12 @@ static void on_child(int sig, void *arg)
 
 	(void)sig;
 	while ((pid = waitpid(-1, &ws, WNOHANG)) > 0) {
+		if (pid == b->place.disk_watch) {
+			/* Nothing of the box goes on unwatched, whatever ended it. */
+			*b->place.over_disk = 1;
+			b->place.disk_watch = 0;
+			kill_run(b);
+		}
 		if (b->state != RUNNING || pid != b->run.pid) continue;
 		end = read_end(b, child_decode(ws));
 		end_run(b, &end);
@@ -214,6 +232,7 @@ static int do_start(struct box *b, struct proto_msg *m, struct err *e)
 	int p[2];
 
 	if (want(m, m->s.len == 1, 4, e)) return -1;
+	if (over_disk(b)) return err_set(e, ERR_INPUT, "the box is over its disk limit");
 	if (m->s.len && tree_mkdirs(b->place.root, m->s.items[0], NULL, e)) return -1;
 	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
 	report_in = p[0];
@@ -226,12 +245,6 @@ static int do_start(struct box *b, struct proto_msg *m, struct err *e)
 	b->run.stopped = 0;
 	b->state = RUNNING;
 	return 0;
-}
-
-static void kill_run(struct box *b)
-{
-	/* Pid 1 of the container's pid namespace: the kernel takes all the others with it. */
-	if (b->state == RUNNING) kill(b->run.pid, SIGKILL);
 }
 
 static void on_grace_over(void *arg)
@@ -366,6 +379,7 @@ static void on_request(int fd, short revents, void *arg)
 		err_set(&e, ERR_BUSY, "a box that is %s cannot %s", state_name(b->state), box_op_name(m.op));
 	else
 		result = do_request(b, &m, &out, &e);
+	if (result && over_disk(b)) err_set(&e, ERR_INPUT, "it used more disk than its limit and was killed");
 	if (rules[m.op].answered || result) answer(b, result, &e, out);
 	close_p(&out);
 	proto_msg_release(&m);
@@ -383,7 +397,10 @@ static void on_outer_gone(int fd, short revents, void *arg)
 
 static _Noreturn void inner(int sock, int life)
 {
-	struct box b = {.state = NEW, .sock = sock, .place = {-1, -1, -1, -1}, .run = {.report = -1, .end = -1}};
+	struct box b = {.state = NEW,
+			.sock = sock,
+			.place = {.root = -1, .crun = -1, .data = -1, .trees = -1},
+			.run = {.report = -1, .end = -1}};
 	struct err e;
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL)) _exit(1);

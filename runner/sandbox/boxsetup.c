@@ -190,7 +190,8 @@ int box_setup(struct proto_msg *m, const char *rules, struct box_place *p_r, str
 	if (root < 0) return err_sys(e, "cannot open the box's file system");
 	free_ports();
 	if (box_net_files(root, network, e) || write_config(m, e)) return -1;
-	*p_r = (struct box_place){root, crun, proto_msg_take_fd(m, 1), trees};
+	*p_r = (struct box_place){.root = root, .crun = crun, .data = proto_msg_take_fd(m, 1), .trees = trees};
+	if (m->n[3] > 0 && box_disk_watch(p_r->data, m->n[3], &p_r->over_disk, &p_r->disk_watch, e)) return -1;
 	root = crun = trees = -1;
 	return 0;
 }

@@ -13,7 +13,7 @@
  * number of times before the OK of a COLLECT. What may be asked when is a table in box.c. */
 
 enum box_op {
-	BOX_SETUP,    /* n: flags, fsize, nproc, -; s: data folder, layers…; fds: init [data, layers…] → OK */
+	BOX_SETUP,    /* n: flags, fsize, nproc, disk; s: data folder, layers…; fds: init [data, layers…] → OK */
 	BOX_RULES,    /* s: what its network does not reach, for nft; before the setup of one with a network */
 	BOX_PUT_FILE, /* n: mode; s: path; fds: bytes */
 	BOX_PUT_TAR,  /* s: path; fds: tar stream */
@@ -74,6 +74,7 @@ enum box_end_how {
 struct box_end {
 	enum box_end_how how;
 	int code;
+	int over_disk; /* 1: it was killed for what it wrote */
 	char text[600];
 };
 

@@ -27,8 +27,9 @@
 #include "runner/sandbox/proto.h"
 #include "runner/sandbox/userns.h"
 
-/* The box's own processes count too: outer, inner, pasta, and crun and init while a container starts. */
-enum { OWN_PIDS = 8, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS = PROTO_MAX_FDS - 2 };
+/* The box's own processes count too: outer, inner, pasta, the disk's watch, and crun and init while a container starts.
+ */
+enum { OWN_PIDS = 9, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS = PROTO_MAX_FDS - 2 };
 
 struct sandbox {
 	struct cgroup cgroup;
@@ -195,11 +196,8 @@ static int add_folder(struct proto_msg *m, const char *path, struct err *e)
 
 static void note_limits(const struct sandbox *s, const struct sandbox_opts *o, struct proto_msg *m, struct vec *notes)
 {
-	if (o->limits.disk_bytes) {
-		m->n[1] = o->limits.disk_bytes;
-		vec_addf(notes, "no disk limit for all files together, only for each one: %lld bytes",
-			 (long long)o->limits.disk_bytes);
-	}
+	/* Of one file at once, by the kernel; of all together, measured. */
+	m->n[1] = m->n[3] = o->limits.disk_bytes;
 	if (o->limits.pids && !s->cgroup.dir[CGROUP_PIDS]) {
 		m->n[2] = o->limits.pids + OWN_PIDS;
 		vec_addf(notes, "pids limit for each user in the container only: %d", o->limits.pids);
@@ -607,7 +605,7 @@ int sandbox_fd(const struct sandbox *s)
 	return s->end;
 }
 
-int sandbox_end(struct sandbox *s, struct child_status *status_r, int *oom_r, struct err *e)
+int sandbox_end(struct sandbox *s, struct child_status *status_r, int *over_r, struct err *e)
 {
 	struct box_end end;
 	ssize_t n;
@@ -616,7 +614,9 @@ int sandbox_end(struct sandbox *s, struct child_status *status_r, int *oom_r, st
 	while (n < 0 && errno == EINTR);
 	close_p(&s->end);
 	if (n != sizeof(end)) return gone(s, e);
-	*oom_r = cgroup_oom(&s->cgroup);
+	*over_r = end.over_disk            ? SANDBOX_OVER_DISK
+		  : cgroup_oom(&s->cgroup) ? SANDBOX_OVER_MEMORY
+					   : SANDBOX_OVER_NOTHING;
 	switch (end.how) {
 	case BOX_END_EXITED: *status_r = (struct child_status){CHILD_EXITED, end.code}; return 0;
 	case BOX_END_SIGNALLED: *status_r = (struct child_status){CHILD_SIGNALLED, end.code}; return 0;

@@ -18,10 +18,12 @@ struct sandbox;
 
 struct sandbox_limits { /* 0: no limit */
 	int64_t memory_bytes;
-	int64_t disk_bytes;
+	int64_t disk_bytes; /* of what is written to the root file system */
 	int cpus_milli;
 	int pids;
 };
+
+enum sandbox_over { SANDBOX_OVER_NOTHING, SANDBOX_OVER_MEMORY, SANDBOX_OVER_DISK };
 
 struct sandbox_opts {
 	const char *id;  /* of the job and attempt, e.g. "j12-1": names the cgroup */
@@ -77,9 +79,9 @@ int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e)
 /* Readable when the container has ended: then call sandbox_end, once. A new one for each run; -1 between runs. */
 int sandbox_fd(const struct sandbox *s);
 /*  out  status_r  of the container's own first command, as its init saw it
- *       oom_r     1 if the kernel killed for memory (where the host can tell)
+ *       over_r    enum sandbox_over: which limit killed in it; memory only where the host can tell
  *  err  ERR_REMOTE the command could not be started (missing program or folder), or the box is gone */
-int sandbox_end(struct sandbox *s, struct child_status *status_r, int *oom_r, struct err *e) MUST_USE;
+int sandbox_end(struct sandbox *s, struct child_status *status_r, int *over_r, struct err *e) MUST_USE;
 /* TERM to the container's init, KILL to everything after the grace time; returns at once, sandbox_fd tells the end. */
 void sandbox_stop(struct sandbox *s);
 void sandbox_kill(struct sandbox *s); /* KILL at once */

@@ -39,8 +39,8 @@ static struct {
 	char *dir;   /* opts.dir */
 	struct sandbox *s;
 	struct vec notes;
-	struct buf out; /* of the last run */
-	int oom;
+	struct buf out;   /* of the last run */
+	int over;         /* enum sandbox_over */
 	const char *skip; /* why no box can be had here */
 } fx = {.out = BUF_INIT(1 << 20)};
 
@@ -166,7 +166,7 @@ static int finish(int fd, struct child_status *st)
 
 	drain(fd);
 	if (poll(&pf, 1, DEADLINE_MS) != 1) fail_msg("the container does not end");
-	return sandbox_end(fx.s, st, &fx.oom, &failure);
+	return sandbox_end(fx.s, st, &fx.over, &failure);
 }
 
 static struct child_status sh(const char *script)
@@ -547,12 +547,12 @@ static void test_memory_limit_and_its_kill(void **state)
 		skip();
 	}
 	assert_sh("echo quiet", CHILD_EXITED, 0);
-	assert_int_equal(fx.oom, 0);
+	assert_int_equal(fx.over, 0);
 	assert_sh(hog, CHILD_EXITED, 0);
 	assert_non_null(strstr(fx.out.data, "137")); /* the script goes on */
-	assert_int_equal(fx.oom, 1);
+	assert_int_equal(fx.over, 1);
 	assert_sh("echo fine", CHILD_EXITED, 0);
-	assert_int_equal(fx.oom, 0);
+	assert_int_equal(fx.over, 0);
 }
 
 static void test_what_cannot_be_limited_is_noted(void **state)
@@ -565,7 +565,6 @@ static void test_what_cannot_be_limited_is_noted(void **state)
 	open_box(
 		(struct sandbox_limits){.memory_bytes = 64 << 20, .pids = 30, .cpus_milli = 500, .disk_bytes = 1 << 20},
 		0);
-	assert_true(has_note("no disk limit for all files together"));
 	assert_sh("dd if=/dev/zero of=/root/f bs=64k count=32 2>&1; ls -s /root/f", CHILD_EXITED, 0);
 	assert_non_null(strstr(fx.out.data, "1024 /root/f"));
 	if (fs_exists(record)) must(fs_read_file(record, &groups, &failure));
@@ -577,6 +576,37 @@ static void test_what_cannot_be_limited_is_noted(void **state)
 	}
 	assert_true(n >= 3 || has_note("no memory limit: ") || has_note("no cpu limit: ") ||
 		    has_note("no pids limit: "));
+}
+
+/* What is written is found wherever it is: in many files, in one without a name, below many folders. */
+static void test_disk_limit(void **state)
+{
+	static const char *const fillers[] = {
+		"i=0; while dd if=/dev/zero of=/var/f$i bs=64k count=16 2>/dev/null; do i=$((i+1)); done; sleep 30",
+		"exec 8<>/var/a 9<>/var/b; rm /var/?; for i in 8 9; do dd if=/dev/zero bs=1M count=7 >&$i 2>/dev/null; "
+		"done; exec sleep 30",
+		"cd /var; for i in $(seq 30); do mkdir d; cd d; done; for i in $(seq 9); do "
+		"dd if=/dev/zero of=f$i bs=1M count=1 2>/dev/null; ln f$i g$i; done; sleep 30",
+	};
+	struct child_status st;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(fillers); i++) {
+		int fd;
+
+		must(fs_mkdirs(fx.dir, 0700, &failure));
+		open_box((struct sandbox_limits){.disk_bytes = 8 << 20}, 0);
+		assert_sh("for i in 1 2 3 4; do dd if=/dev/zero of=/var/f bs=1M count=5 2>/dev/null; done; echo fine",
+			  CHILD_EXITED, 0);
+		assert_int_equal(fx.over, SANDBOX_OVER_NOTHING);
+		must(start((const char *const[]){"sh", "-c", fillers[i], NULL}, plain_env, 0, &fd));
+		drain(fd);
+		must(sandbox_end(fx.s, &st, &fx.over, &failure));
+		assert_int_equal(st.end, CHILD_SIGNALLED);
+		assert_int_equal(fx.over, SANDBOX_OVER_DISK);
+		assert_int_equal(start((const char *const[]){"true", NULL}, plain_env, 0, &fd), -1);
+		sandbox_close(&fx.s);
+	}
 }
 
 /* --- files --- */
@@ -859,6 +889,7 @@ int main(void)
 		box_test(test_network_by_pasta_never_reaches_the_hosts_loopback),
 		box_test(test_pids_limit),
 		box_test(test_memory_limit_and_its_kill),
+		box_test(test_disk_limit),
 		box_test(test_what_cannot_be_limited_is_noted),
 		box_test(test_files_put_and_collected),
 		box_test(test_a_laid_link_does_not_lead_a_put_out),

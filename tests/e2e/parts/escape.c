@@ -4,7 +4,7 @@
  *   escape connect WHAT ADDRESS PORT   a TCP connection; with "!" before WHAT it is to be had
  *   escape hog           takes memory until it is killed
  *   escape forks         processes without end; says how many there were
- *   escape unlinked DIR  writes to a file without a name until it is stopped */
+ *   escape unlinked DIR  writes to a file without a name as much as it may, and keeps it */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -283,9 +283,12 @@ static void unlinked(const char *dir)
 	static char block[1 << 20];
 	int fd = open(dir, O_TMPFILE | O_RDWR, 0600);
 
+	signal(SIGXFSZ, SIG_IGN);
 	memset(block, 1, sizeof(block));
 	while (fd >= 0 && write(fd, block, sizeof(block)) > 0) {}
 	printf("unlinked stopped (%s)\n", strerror(errno));
+	fflush(stdout);
+	pause(); /* its bytes stay as long as it is open */
 }
 
 int main(int argc, char **argv)
@@ -298,13 +301,13 @@ int main(int argc, char **argv)
 	for (int i = 2; !strcmp(what, "connect") && i + 2 < argc; i += 3)
 		try_connect(argv[i], argv[i + 1], argv[i + 2]);
 	if (!strcmp(what, "all")) {
+		descriptors(); /* before our own */
 		mounts();
 		namespaces();
 		processes();
 		kernel();
 		devices();
 		sockets();
-		descriptors();
 		privileges();
 	}
 	return escaped;
