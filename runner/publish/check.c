@@ -73,7 +73,10 @@ int trial_reap(struct trial *t, struct err *e)
 char *trial_how(const struct trial *t)
 {
 	if (t->machine) return machine_how(t);
-	return xasprintf("%s%s", child_status_str(t->status), t->oom ? " (it ran out of memory)" : "");
+	return xasprintf("%s%s", child_status_str(t->status),
+			 t->oom == SANDBOX_OVER_DISK ? " (it wrote too much)"
+			 : t->oom                    ? " (it ran out of memory)"
+						     : "");
 }
 
 static int quit_well(const struct trial *t)

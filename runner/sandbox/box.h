@@ -45,18 +45,16 @@ int box_net_connect(int port, int *fd_r, struct err *e) MUST_USE;
 char *box_net_resolv(const char *text);
 char *box_net_servers(void); /* of this host's own */
 
-<<<<<<< HEAD
 /* boxline.c: see sandbox.h; err ERR_MISSING this kernel cannot do that to a line, or a tool is not installed */
 struct sandbox_line;
 int box_line_socket(int *fd_r, struct err *e) MUST_USE;
 int box_line_tap(int bad_line, int *fd_r, struct err *e) MUST_USE;
 int box_line_set(const struct sandbox_line *l, struct err *e) MUST_USE;
 int box_line_show(int tap, int *fd_r, struct err *e) MUST_USE; /* a file with tc's statistics */
-=======
+
 /* boxdisk.c: a process that ends all of the box but its first process when what it wrote is over the limit.
  *  in  data  the box's folder on the host */
 int box_disk_watch(int data, int64_t limit_bytes, volatile int **over_r, pid_t *pid_r, struct err *e) MUST_USE;
->>>>>>> 767f876 (sandbox: what a job writes is limited while it runs)
 
 /* boxgit.c: a work tree at a commit and these tags, from a git-upload-pack that the leader runs */
 struct box_source {
