@@ -20,13 +20,26 @@ struct head {
 };
 
 static const char *const op_names[BOX_OPS] = {
-	[BOX_SETUP] = "setup",         [BOX_PUT_FILE] = "put-file", [BOX_PUT_TAR] = "put-tar",
-	[BOX_PUT_GIT] = "put-git",     [BOX_START] = "start",       [BOX_STOP] = "stop",
-	[BOX_KILL] = "kill",           [BOX_COLLECT] = "collect",   [BOX_CONNECT] = "connect",
-	[BOX_RULES] = "rules",         [BOX_OFFLINE] = "offline",   [BOX_OK] = "ok",
-	[BOX_FAIL] = "fail",           [BOX_FILE] = "file",         [BOX_PUT_TREE] = "put-tree",
-	[BOX_SOCKET] = "socket",       [BOX_TAP] = "tap",           [BOX_LINE] = "line",
+	[BOX_SETUP] = "setup",
+	[BOX_PUT_FILE] = "put-file",
+	[BOX_PUT_TAR] = "put-tar",
+	[BOX_PUT_GIT] = "put-git",
+	[BOX_START] = "start",
+	[BOX_STOP] = "stop",
+	[BOX_KILL] = "kill",
+	[BOX_COLLECT] = "collect",
+	[BOX_CONNECT] = "connect",
+	[BOX_RULES] = "rules",
+	[BOX_OFFLINE] = "offline",
+	[BOX_OK] = "ok",
+	[BOX_FAIL] = "fail",
+	[BOX_FILE] = "file",
+	[BOX_PUT_TREE] = "put-tree",
+	[BOX_SOCKET] = "socket",
+	[BOX_TAP] = "tap",
+	[BOX_LINE] = "line",
 	[BOX_LINE_SHOW] = "line-show",
+	[BOX_GO] = "go",
 };
 
 const char *box_op_name(enum box_op op)
