@@ -8,6 +8,7 @@
 #include "lib/child.h"
 #include "lib/fs.h"
 #include "runner/exec.h"
+#include "runner/sandbox/userns.h"
 
 enum { SWEEP_MS = 60000 };
 
@@ -18,7 +19,9 @@ static void remove_home(const char *dir)
 	struct child_opts o = {.argv = (const char *const[]){child_self(), "sweep", dir, NULL}};
 	struct err e;
 
-	if (child_check(&o, NULL, SWEEP_MS, NULL, &e) || fs_remove_tree(dir, &e)) return; /* the next one tries again */
+	if (child_check(&o, NULL, SWEEP_MS, NULL, &e)) return; /* the next one tries again */
+	/* A checkout that a killed leader left has mapped owners. */
+	if (fs_remove_tree(dir, &e) && userns_remove_tree(dir, &e)) return;
 }
 
 /* Those whose owner is gone. Under the lock of the folder above, so that none is just being made. */

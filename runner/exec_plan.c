@@ -306,36 +306,51 @@ static int own_settings(struct exec *x, int64_t repo_id, struct err *e)
 	return 0;
 }
 
-/* The file of the key that sealed values are opened with; NULL: none was given. */
-static int find_key(const struct exec *x, char **path_r, struct err *e)
+/* Links, not copies: a killed exec leaves no key behind. What is not there is not missed. */
+static int link_to(const char *from, const char *to, struct err *e)
 {
+	if (!fs_exists(from)) return 0;
+	return symlink(from, to) ? err_sys(e, "cannot make '%s'", to) : 0;
+}
+
+/* What a runner on this box has for the repository of this name: its keys, and the owner's word on addresses. */
+static int borrow_runner(const struct exec *x, int64_t repo_id, char **key_r, struct err *e)
+{
+	static const char *const of_home[] = {"job-allow-addresses", "job-refuse-addresses"};
 	_cleanup_place_ struct place p = PLACE_INIT;
 	__attribute__((cleanup(repo_release))) struct repo repo = {0};
-	const struct exec_options *o = &x->o;
-	_cleanup_free_ char *db = o->state ? xasprintf("%s/slipway.db", o->state) : NULL;
+	_cleanup_free_ char *db = xasprintf("%s/slipway.db", x->o.state), *sign = NULL;
+	_cleanup_free_ char *our_sign = home_repo(&x->home, repo_id, "sign-key");
 
-	if (o->key) {
-		*path_r = realpath(o->key, NULL);
-		return *path_r ? 0 : err_sys(e, "cannot open key '%s'", o->key);
+	if (!fs_exists(db)) return err_set(e, ERR_MISSING, "'%s' is no runner's state folder", x->o.state);
+	if (place_open(x->o.state, &p, e) || store_repo_find(p.store, x->repo, &repo, e)) return -1;
+	sign = home_repo(&p.home, repo.id, "sign-key");
+	if (link_to(sign, our_sign, e)) return -1;
+	for (size_t i = 0; i < ARRAY_LEN(of_home); i++) {
+		_cleanup_free_ char *from = home_file(&p.home, of_home[i]), *to = home_file(&x->home, of_home[i]);
+
+		if (link_to(from, to, e)) return -1;
 	}
-	if (!o->state) return 0;
-	if (!fs_exists(db)) return err_set(e, ERR_MISSING, "'%s' is no runner's state folder", o->state);
-	if (place_open(o->state, &p, e) || store_repo_find(p.store, x->repo, &repo, e)) return -1;
-	*path_r = home_repo(&p.home, repo.id, "key");
+	*key_r = home_repo(&p.home, repo.id, "key");
 	return 0;
 }
 
-/* A link, not a copy: a killed exec leaves no key behind. */
-static int link_key(const struct exec *x, int64_t repo_id, int *found_r, struct err *e)
+static int link_keys(const struct exec *x, int64_t repo_id, int *found_r, struct err *e)
 {
 	_cleanup_free_ char *path = NULL, *link = home_repo(&x->home, repo_id, "key");
 	_cleanup_secret_ struct secret key = SECRET_INIT;
+	const struct exec_options *o = &x->o;
 
-	if (find_key(x, &path, e)) return -1;
-	*found_r = path != NULL;
+	if (o->state && borrow_runner(x, repo_id, &path, e)) return -1;
+	if (o->key) {
+		free_p(&path);
+		path = realpath(o->key, NULL);
+		if (!path) return err_sys(e, "cannot open key '%s'", o->key);
+	}
 	if (!path) return 0;
+	*found_r = 1;
 	if (key_read(path, &key, e)) return -1;
-	return symlink(path, link) ? err_sys(e, "cannot make '%s'", link) : 0;
+	return link_to(path, link, e);
 }
 
 static int tell_leaders(const struct exec *x, int has_key, struct err *e)
@@ -398,12 +413,12 @@ int exec_plan(struct exec *x, struct err *e)
 	struct snapshot_want want = {
 		.dir = ".", .commit = x->o.commit, .bare = mirror, .scratch = x->home.state, .ref = kept_ref};
 	int64_t repo_id;
-	int has_key;
+	int has_key = 0;
 
 	if (snapshot_take(&want, &x->snapshot, e) || make_plan(x, e) || store_open(db, &x->store, e) ||
 	    store_repo_add(x->store, x->repo, x->snapshot.top, clock_unix_ms(), &repo_id, e))
 		return -1;
 	if (repo_id != 1) die("a new store's first repository is %lld", (long long)repo_id);
-	if (own_settings(x, repo_id, e) || link_key(x, repo_id, &has_key, e) || tell_leaders(x, has_key, e)) return -1;
+	if (own_settings(x, repo_id, e) || link_keys(x, repo_id, &has_key, e) || tell_leaders(x, has_key, e)) return -1;
 	return add_rows(x, repo_id, e);
 }

@@ -350,8 +350,14 @@ static json_t *publish_order(struct job *j, struct err *e)
 		"emulated", j->image.emulated, "image_digest", j->image.digest, "job", number, "checks", proof(j),
 		"cache", cache, "known_hosts", pins, "source_mirror", j->mirror, "keep", p->keep, "state",
 		j->home.state, "repo_id", (json_int_t)j->repo.id, "files", list_files(j), "image_name",
-		j->spec.image ? j->spec.image : "", "event", (json_int_t)j->event.id, "sign_key", sign_key,
-		"make_sign_key", 1);
+		j->spec.image ? j->spec.image : "", "event", (json_int_t)(j->exec ? 0 : j->event.id), "sign_key",
+		sign_key, "make_sign_key", 1);
+	/* A person's own build has no number among the pushes, and a key that is made for it alone would say nothing.
+	 */
+	if (order && j->exec && !fs_exists(sign_key)) {
+		json_object_del(order, "sign_key");
+		json_object_del(order, "make_sign_key");
+	}
 	if (!order || (sealed && (json_object_set(order, "sealed_key", sealed) ||
 				  json_object_set_new(order, "repo_key_file", json_string(key))))) {
 		err_set(e, ERR_INPUT, "cannot write the publish request: a name in it is not UTF-8");

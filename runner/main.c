@@ -52,7 +52,7 @@ static const struct command commands[] = {
 	 "[--commit REV] [--job N]... [--only KEY=VALUE[,KEY=VALUE]...]... [--event push|pull_request]\n"
 	 "            [--branch NAME | --tag NAME] [--repo OWNER/NAME] [--setting NAME=VALUE]... [--env "
 	 "NAME=VALUE]...\n"
-	 "            [--secret NAME]... [--key FILE | --state DIR] [--output DIR] [--publish] [--shell-on-failure] "
+	 "            [--secret NAME]... [--key FILE] [--state DIR] [--output DIR] [--publish] [--shell-on-failure] "
 	 "[FILE|-]",
 	 "build the working tree as it stands, here, as a push of it would be"},
 	{"serve", cmd_serve,

@@ -48,7 +48,8 @@ flow_serve() {
 }
 flow_listens() { [ -s "$SLIPWAY_STATE/serve.addr" ] || ! kill -0 "$serve_pid"; }
 
-# flow_sshd: an sshd for this user that lets the keys in $work/ssh/authorized_keys do git and nothing else; sets $ssh_port.
+# flow_sshd: an sshd for this user, on loopback or $flow_ssh_address, that lets the keys in $work/ssh/authorized_keys do
+# git and nothing else; sets $ssh_port.
 flow_sshd() {
 	mkdir -p "$work/ssh"
 	[ "$(id -u)" != 0 ] || mkdir -p /run/sshd
@@ -57,7 +58,7 @@ flow_sshd() {
 	ssh_port=$(flow_free_port)
 	cat >"$work/ssh/config" <<-END
 		Port $ssh_port
-		ListenAddress 127.0.0.1
+		ListenAddress ${flow_ssh_address:-127.0.0.1}
 		HostKey $work/ssh/host
 		PidFile none
 		UsePAM no
@@ -69,9 +70,10 @@ flow_sshd() {
 	END
 	/usr/sbin/sshd -D -e -f "$work/ssh/config" 2>"$work/ssh/log" </dev/null &
 	flow_pids+=("$!")
-	flow_wait 10 'sshd to listen' flow_port_open "$ssh_port" || { cat "$work/ssh/log" >&2 && return 1; }
+	flow_wait 10 'sshd to listen' flow_port_open "$ssh_port" "${flow_ssh_address:-127.0.0.1}" ||
+		{ cat "$work/ssh/log" >&2 && return 1; }
 }
-flow_port_open() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+flow_port_open() { (exec 3<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null; }
 
 # flow_allow_key FILE.pub: this key may push and fetch.
 flow_allow_key() {
