@@ -12,7 +12,7 @@ VERSION := $(shell cat VERSION)
 variant := $(if $(filter clang%,$(notdir $(CC))),-clang)$(if $(SAN),-san)
 B := build$(variant)
 
-PKGS := jansson libsodium libgit2 libarchive libmicrohttpd yaml-0.1 sqlite3 libseccomp libcurl
+PKGS := jansson libsodium libcrypto libgit2 libarchive libmicrohttpd yaml-0.1 sqlite3 libseccomp libcurl
 pkg_cflags := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 pkg_libs := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lbz2 -lpthread
 

@@ -10,6 +10,7 @@
 #include "lib/fs.h"
 #include "runner/cmd.h"
 #include "runner/home.h"
+#include "runner/images.h"
 #include "runner/plan/plan.h"
 #include "runner/publish/check.h"
 #include "runner/sandbox/image.h"
@@ -51,6 +52,7 @@ static int load(struct check *c, const char *state, int64_t id, struct err *e)
 {
 	_cleanup_free_ char *db = NULL;
 	_cleanup_json_ json_t *spec = NULL;
+	_cleanup_images_choice_ struct images_choice choice = {0};
 
 	if (home_open(state, &c->home, e)) return -1;
 	db = home_db(&c->home);
@@ -58,7 +60,13 @@ static int load(struct check *c, const char *state, int64_t id, struct err *e)
 	    store_build_get(c->store, c->row.build_id, &c->build, e) ||
 	    json_parse("job", c->row.spec, strlen(c->row.spec), &spec, e) || job_spec_from_json(spec, &c->spec, e))
 		return -1;
-	if (image_find(c->home.cache, c->spec.image, c->spec.arch, &c->spec.packages, &c->image, e) == 1)
+	if (images_choose(&c->home, c->store, c->row.build_id, 0, c->spec.image, &choice, e)) return -1;
+	if (image_find(&(struct image_ask){.cache = c->home.cache,
+					   .name = choice.reference,
+					   .arch = c->spec.arch,
+					   .packages = &c->spec.packages,
+					   .pin = choice.pin},
+		       &c->image, e) == 1)
 		return err_set(e, ERR_MISSING, "the image '%s' is not there any more", c->spec.image);
 	return c->image.digest ? 0 : -1;
 }

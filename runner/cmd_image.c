@@ -1,15 +1,20 @@
-/* `runner image`: makes an image or finds it made, and says where it is. `runner unpack` (internal) is what fills its
- * layers. */
+/* `runner image`: makes an image or finds it made, and says where it is; and the catalogue. `runner unpack` (internal)
+ * is what fills its layers. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/fs.h"
 #include "runner/cmd.h"
 #include "runner/home.h"
+#include "runner/images.h"
 #include "runner/sandbox/image.h"
 #include "runner/sandbox/unpack.h"
+
+enum { RESULT_FD = 3 };
 
 struct show {
 	int terminal;
@@ -64,26 +69,60 @@ static void print(const struct image *image, const char *arch)
 	for (size_t i = 0; i < image->layers.len; i++) printf("layer %s\n", image->layers.items[i]);
 }
 
-static int run(const char *name, const char *arch, const struct vec *packages, int find_only)
+enum what { MAKE, FIND, RESOLVE };
+
+/* To a job's leader on its descriptor, to a person as a line. */
+static int tell_digest(const char *digest, struct err *e)
 {
+	if (fcntl(RESULT_FD, F_GETFD) >= 0) return fs_write_all(RESULT_FD, digest, strlen(digest), "the result", e);
+	printf("%s\n", digest);
+	return 0;
+}
+
+static int run(struct image_ask *ask, const char *name, enum what what, struct err *e)
+{
+	_cleanup_free_ char *reference = NULL, *digest = NULL;
 	struct show show = {.terminal = isatty(2), .percent = -1};
 	struct home home = {0};
 	struct image image = {0};
-	struct err e = {0};
 	int result;
 
-	if (home_open(NULL, &home, &e)) return cmd_fail("image", e.text);
-	if (find_only)
-		result = image_find(home.cache, name, arch, packages, &image, &e);
-	else
-		result = image_ensure(home.cache, name, arch, packages, show_progress, &show, &image, &e);
+	if (home_open(NULL, &home, e)) return -1;
+	result = images_lookup(&home, name, &reference, e);
+	ask->cache = home.cache;
+	ask->name = reference;
+	ask->progress = show_progress;
+	ask->arg = &show;
+	if (!result && what == RESOLVE)
+		result = image_resolve(ask, &digest, e) || tell_digest(digest ? digest : "", e) ? -1 : 0;
+	else if (!result)
+		result = what == FIND ? image_find(ask, &image, e) : image_ensure(ask, &image, e);
 	home_release(&home);
 	if (show.shown && show.terminal) fprintf(stderr, result ? "\n" : "\r\033[K");
-	if (result < 0) return cmd_fail("image", e.text);
-	if (result > 0) return cmd_fail("image", "it is not made yet");
-	print(&image, arch);
+	if (result > 0) return err_set(e, ERR_MISSING, "it is not made yet");
+	if (!result && what != RESOLVE) print(&image, ask->arch);
 	image_release(&image);
-	return 0;
+	return result;
+}
+
+/* list | add NAME REFERENCE | remove NAME. 1: none of them */
+static int catalogue(int argc, char **argv, struct err *e)
+{
+	_cleanup_vec_ struct vec lines = VEC_INIT;
+	struct home home = {0};
+	int result = 1;
+
+	if (argc < 2) return 1;
+	if (home_open(NULL, &home, e)) return -1;
+	if (argc == 2 && !strcmp(argv[1], "list"))
+		result = images_list(&home, &lines, e);
+	else if (argc == 4 && !strcmp(argv[1], "add"))
+		result = images_add(&home, argv[2], argv[3], e);
+	else if (argc == 3 && !strcmp(argv[1], "remove"))
+		result = images_remove(&home, argv[2], e);
+	for (size_t i = 0; i < lines.len; i++) printf("%s\n", lines.items[i]);
+	home_release(&home);
+	return result;
 }
 
 int cmd_image(int argc, char **argv)
@@ -91,19 +130,28 @@ int cmd_image(int argc, char **argv)
 	static const struct option options[] = {{"arch", required_argument, NULL, 'a'},
 						{"packages", required_argument, NULL, 'p'},
 						{"find", no_argument, NULL, 'f'},
+						{"resolve", no_argument, NULL, 'r'},
+						{"digest", required_argument, NULL, 'd'},
+						{"anonymous", no_argument, NULL, 'n'},
 						{0}};
 	_cleanup_vec_ struct vec packages = VEC_INIT;
-	const char *arch = NULL;
-	int find_only = 0;
+	struct image_ask ask = {.packages = &packages};
+	enum what what = MAKE;
+	struct err e = {0};
+	int done = catalogue(argc, argv, &e);
 
+	if (done <= 0) return done ? cmd_fail("image", e.text) : 0;
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (c) {
-		case 'a': arch = optarg; break;
+		case 'a': ask.arch = optarg; break;
 		case 'p': split_packages(optarg, &packages); break;
-		case 'f': find_only = 1; break;
+		case 'f': what = FIND; break;
+		case 'r': what = RESOLVE; break;
+		case 'd': ask.pin = optarg; break;
+		case 'n': ask.anonymous = 1; break;
 		default: return cmd_usage("image");
 		}
 	if (optind != argc - 1) return cmd_usage("image");
-	return run(argv[optind], arch, &packages, find_only);
+	return run(&ask, argv[optind], what, &e) ? cmd_fail("image", e.text) : 0;
 }
 
 int cmd_unpack(int argc, char **argv)

@@ -151,6 +151,12 @@ void job_environment(const struct job *j, struct vec *env)
 	vec_add(env, "LANG=C.UTF-8");
 	vec_add(env, "TZ=UTC");
 	vec_add(env, "DEBIAN_FRONTEND=noninteractive");
+	for (size_t i = 0; i < j->image.env.len; i++) {
+		const char *row = j->image.env.items[i], *is = strchr(row, '=');
+		_cleanup_free_ char *name = xstrndup(row, (unsigned long)(is - row));
+
+		vec_setenv(env, name, is + 1);
+	}
 	for (size_t i = 0; i < j->nsecrets; i++)
 		vec_setenv(env, j->secrets[i].name, (const char *)j->secrets[i].value.data);
 }

@@ -14,7 +14,9 @@
 #include "lib/child.h"
 #include "lib/fs.h"
 #include "runner/deploypath.h"
+#include "runner/images.h"
 #include "runner/job.h"
+#include "runner/plan/imageref.h"
 #include "runner/publish/check.h"
 #include "runner/publish/publish.h"
 
@@ -200,45 +202,70 @@ int job_step(struct job *j, const char *what, const char *const *argv, struct bu
 		       buf_str(&s.last));
 }
 
-static void no_progress(void *arg, const char *line, int percent)
+static int image_step(struct job *j, const struct images_choice *c, const char *const *options, struct buf *result_r,
+		      struct err *e)
 {
-	(void)arg;
-	(void)line;
-	(void)percent;
+	_cleanup_vec_ struct vec argv = VEC_INIT;
+	const struct job_spec *spec = &j->spec;
+
+	vec_add_all(&argv, (const char *const[]){job_runner(), "image", NULL});
+	if (spec->arch) vec_add_all(&argv, (const char *const[]){"--arch", spec->arch, NULL});
+	if (c->anonymous) vec_add(&argv, "--anonymous");
+	vec_add_all(&argv, options);
+	vec_add(&argv, c->reference);
+	return job_step(j, "image", (const char *const *)vec_argv(&argv), result_r, e);
 }
 
-/* A `.ci.yml` may be a stranger's: of the files on this box it may name those that were put into <cache>/rootfs. */
-static int check_image_name(const struct job *j, struct err *e)
+/* The first job of a build that wants an image says for all of them which bytes that is. */
+static int pin_image(struct job *j, struct images_choice *c, struct err *e)
 {
-	static const char kind[] = "rootfs:";
-	const char *name = j->spec.image;
-	_cleanup_free_ char *dir = xasprintf("%s/rootfs/", j->home.cache), *real = NULL;
+	_cleanup_buf_ struct buf digest = BUF_INIT(200);
 
-	if (strncmp(name, kind, strlen(kind)) != 0) return 0;
-	real = realpath(name + strlen(kind), NULL);
-	if (real && !strncmp(real, dir, strlen(dir))) return 0;
-	return err_set(e, ERR_DENIED, "the image '%s' is not one of those in '%s'", name, dir);
+	if (c->pinned) return 0;
+	if (imageref_may_change(c->reference)) {
+		job_says(j, "image: looking for %s", c->reference);
+		if (image_step(j, c, (const char *const[]){"--resolve", NULL}, &digest, e)) return -1;
+	}
+	return images_pin(j->store, j->row.build_id, j->spec.image, digest.len ? buf_str(&digest) : NULL, c, e);
 }
 
 int job_image(struct job *j, struct err *e)
 {
-	_cleanup_vec_ struct vec argv = VEC_INIT;
+	_cleanup_images_choice_ struct images_choice c = {0};
 	_cleanup_buf_ struct buf packages = BUF_INIT(1 << 20);
 	const struct job_spec *spec = &j->spec;
+	const char *options[5] = {NULL};
+	struct image_ask ask;
+	size_t n = 0;
 	int found;
 
-	for (size_t i = 0; i < spec->packages.len; i++)
-		buf_addf(&packages, "%s%s", i ? "," : "", spec->packages.items[i]);
-	if (check_image_name(j, e)) return -1;
-	found = image_find(j->home.cache, spec->image, spec->arch, &spec->packages, &j->image, e);
+	if (images_choose(&j->home, j->store, j->row.build_id, j->event.ev.from_fork, spec->image, &c, e) ||
+	    pin_image(j, &c, e))
+		return -1;
+	ask = (struct image_ask){.cache = j->home.cache,
+				 .name = c.reference,
+				 .arch = spec->arch,
+				 .packages = &spec->packages,
+				 .pin = c.pin,
+				 .anonymous = c.anonymous};
+	if (strcmp(c.reference, spec->image) != 0)
+		log_line(j->log, "slipway: the image %s is %s", spec->image, c.reference);
+	found = image_find(&ask, &j->image, e);
 	if (found <= 0) return found;
 	job_says(j, "image: making %s", spec->image);
-	vec_add_all(&argv, (const char *const[]){job_runner(), "image", NULL});
-	if (spec->arch) vec_add_all(&argv, (const char *const[]){"--arch", spec->arch, NULL});
-	if (packages.len) vec_add_all(&argv, (const char *const[]){"--packages", packages.data, NULL});
-	vec_add(&argv, spec->image);
-	if (job_step(j, "image", (const char *const *)vec_argv(&argv), NULL, e)) return -1;
-	return image_ensure(j->home.cache, spec->image, spec->arch, &spec->packages, no_progress, NULL, &j->image, e);
+	for (size_t i = 0; i < spec->packages.len; i++)
+		buf_addf(&packages, "%s%s", i ? "," : "", spec->packages.items[i]);
+	if (packages.len) {
+		options[n++] = "--packages";
+		options[n++] = packages.data;
+	}
+	if (c.pin) {
+		options[n++] = "--digest";
+		options[n++] = c.pin;
+	}
+	if (image_step(j, &c, options, NULL, e)) return -1;
+	found = image_find(&ask, &j->image, e);
+	return found > 0 ? err_set(e, ERR_MISSING, "the image '%s' is not there any more", spec->image) : found;
 }
 
 /* --- boot proof and publish --- */

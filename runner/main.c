@@ -18,8 +18,10 @@ struct command {
 
 static const struct command commands[] = {
 	{"doctor", cmd_doctor, "[--fix]", "say what this host lacks for containers, and mend it"},
-	{"image", cmd_image, "[--arch ARCH] [--packages A,B] [--find] NAME",
-	 "make an image, or find it made, and say where it is"},
+	{"image", cmd_image,
+	 "[--arch ARCH] [--packages A,B] [--find | --resolve] [--digest DIGEST] [--anonymous] NAME | list | add NAME "
+	 "REFERENCE | remove NAME",
+	 "make an image, or find it made, and say where it is; the names of this box's catalogue"},
 	{"unpack", cmd_unpack, NULL, NULL},
 	{"repo", cmd_repo,
 	 "add [--show-secret] [--deploy-path PATH]... NAME URL | allow-path NAME PATH |\n            allow-submodules "

@@ -29,7 +29,7 @@ const struct key ci_keys[] = {
 
 	{SCOPE_ROOT | SCOPE_ROW, "image", "text", read_image, IN(image), SET_IMAGE, "what the jobs run in", 0, 0},
 	{SCOPE_ROOT | SCOPE_ROW, "packages", "list", read_packages, IN(packages), SET_PACKAGES,
-	 "Debian packages put into the image before the job", 0, 0},
+	 "packages put on top of the image before the job, by its apt, apk or dnf", 0, 0},
 	{SCOPE_ROOT | SCOPE_ROW, "before_install", "commands", read_phase, PHASE(PHASE_BEFORE_INSTALL),
 	 "first of the set-up phases: the first command that fails ends the job", 0, 0},
 	{SCOPE_ROOT | SCOPE_ROW, "install", "commands", read_phase, PHASE(PHASE_INSTALL), "set-up phase", 0, 0},

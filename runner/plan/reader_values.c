@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runner/plan/imageref.h"
 #include "runner/plan/reader.h"
 
 struct yaml_place node_place(const struct yaml_node *n)
@@ -47,7 +48,6 @@ static const char *bad_if_empty(const char *s)
 	{                                                                                                              \
 		text_to(r, key, v, bad, to);                                                                           \
 	}
-TEXT_READER(read_image, bad_image)
 TEXT_READER(read_name, bad_name)
 TEXT_READER(read_job_name, bad_job_name)
 TEXT_READER(read_file, bad_glob)
@@ -58,6 +58,19 @@ TEXT_READER(read_header, bad_header)
 TEXT_READER(read_sha256, bad_sha256)
 TEXT_READER(read_one_line, bad_line)
 TEXT_READER(read_text, bad_if_empty)
+
+/* A tag that is left out is the one that moves most. */
+void read_image(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
+{
+	_cleanup_imageref_ struct imageref ref = {0};
+	char **image = to;
+	struct err e;
+
+	text_to(r, key, v, bad_image, image);
+	if (!*image || imageref_parse(*image, &ref, &e) || ref.kind != IMAGEREF_DOCKER || ref.tag || ref.digest) return;
+	problem_add(r->problems, node_place(v), 1,
+		    "the image '%s' has no tag: that is ':latest', which changes at any time", *image);
+}
 
 /* A list of texts; one text is a list of one, nothing is an empty one. */
 void list_to(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, const char *(*bad)(const char *),

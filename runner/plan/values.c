@@ -1,8 +1,10 @@
 /* What a text value may be. Names that end up in paths, arguments or ref names are held to plain characters. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runner/plan/config.h"
+#include "runner/plan/imageref.h"
 
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -188,9 +190,18 @@ const char *bad_package(const char *s)
 
 const char *bad_image(const char *s)
 {
+	_cleanup_imageref_ struct imageref ref = {0};
+	static _Thread_local char why[300];
+	const char *text;
+	struct err e;
+
 	if (!*s) return "must not be empty";
 	if (*s == '-' || !only(s, LOWER UPPER DIGIT "._-:/@+~")) return "must be an image's name";
-	return strlen(s) > 512 ? "must be at most 512 characters long" : NULL;
+	if (strlen(s) > 512) return "must be at most 512 characters long";
+	if (!imageref_parse(s, &ref, &e)) return NULL;
+	text = strstr(e.text, "': ");
+	snprintf(why, sizeof(why), "is no image: %.270s", text ? text + 3 : e.text);
+	return why;
 }
 
 /* Is one of the parts between slashes exactly `part`? */

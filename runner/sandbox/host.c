@@ -172,6 +172,32 @@ unsigned long host_subid_free(const char *text)
 	return behind;
 }
 
+static int is_taken(const char *text, unsigned long from, unsigned long n)
+{
+	unsigned long first, count;
+
+	for (const char *p = text; *p;) {
+		size_t len = strcspn(p, "\n");
+		_cleanup_free_ char *line = xstrndup(p, len);
+		const char *colon = strchr(line, ':');
+
+		p += len + (p[len] == '\n');
+		if (!colon || sscanf(colon, ":%lu:%lu", &first, &count) != 2) continue;
+		if (first <= 0xffffffffUL && count <= 0xffffffffUL && first < from + n && from < first + count)
+			return 1;
+	}
+	return 0;
+}
+
+unsigned long host_subid_root(const char *text)
+{
+	enum { FIRST = 0x70000000, END = 0x7fff0000, COUNT = 0x10000 };
+
+	for (unsigned long at = FIRST; at < END; at += COUNT)
+		if (!is_taken(text, at, COUNT)) return at;
+	return 0;
+}
+
 int host_version_at_least(const char *text, unsigned major, unsigned minor, char found_r[32])
 {
 	const char *p = text;

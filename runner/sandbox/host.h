@@ -38,6 +38,12 @@ void cgroup_view_release(struct cgroup_view *view);
 /* Where a new range of /etc/subuid or /etc/subgid (subuid(5)) may start: behind all others, at least 100000. */
 unsigned long host_subid_free(const char *text);
 
+/* Where root's boxes may have their ids when /etc/subuid gives root none: 65536 ids from 0x70000000 on that no row has,
+ * in the part that nothing gives out by itself (subuids end at 600100000, systemd's containers at 0x6fffffff).
+ *  in   text   of /etc/subuid and /etc/subgid, one after the other
+ *  0: there is no such place.  src: systemd's UIDS-GIDS.md, login.defs(5) */
+unsigned long host_subid_root(const char *text);
+
 /* The first dotted number in text is at least major.minor; found_r gets it ("1.8.1"). */
 int host_version_at_least(const char *text, unsigned major, unsigned minor, char found_r[32]);
 

@@ -165,5 +165,5 @@ int layer_make_busybox(struct layer *l, const struct layer_want *w, struct err *
 	if (find_binary(l, w, &binary, e) || list_applets(l, &applets, e)) return -1;
 	if (write_tar(fd, &binary, &applets, e)) return -1;
 	if (lseek(fd, 0, SEEK_SET)) return err_sys(e, "cannot read a file in memory");
-	return layer_unpack(l, fd, "busybox", e);
+	return layer_unpack(l, &(struct layer_source){.fd = fd, .name = "busybox"}, NULL, e);
 }

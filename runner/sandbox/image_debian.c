@@ -298,43 +298,36 @@ static int follow(struct layer *l, int fd, int log, struct debian_progress *p, s
 }
 
 /* What went wrong, for a person who wrote a package list: apt's first complaint. */
-static int complain(const struct layer *l, const struct debian_progress *p, struct child_status st, struct err *e)
+static int complain(const struct layer *l, const char *program, const struct debian_progress *p, struct child_status st,
+		    struct err *e)
 {
 	static const char unknown[] = "Unable to locate package ", gone[] = "' has no installation candidate";
 
 	if (starts(p->error, unknown))
 		return err_set(e, ERR_INPUT, "the archive has no package '%s'", p->error + sizeof(unknown) - 1);
 	if (strstr(p->error, gone)) return err_set(e, ERR_INPUT, "%s", p->error);
-	return err_set(e, ERR_REMOTE, "'mmdebstrap' %s%s%s (its output: %s)", child_status_str(st),
+	return err_set(e, ERR_REMOTE, "'%s' %s%s%s (its output: %s)",
+		       strcmp(program, "mmdebstrap") ? "the package manager" : program, child_status_str(st),
 		       p->error[0] ? ": " : "", p->error, l->log);
 }
 
-int debian_bootstrap(struct layer *l, const struct layer_want *w, const char *variant, const char *target,
-		     struct err *e)
+/* Runs it as the box's root. reach: layer_start()'s */
+static int run(struct layer *l, const char *const *argv, int reach, struct err *e)
 {
-	_cleanup_vec_ struct vec lines = VEC_INIT, argv = VEC_INIT, env = VEC_INIT;
-	_cleanup_free_ char *settings = xasprintf("%s/apt.conf", l->temp), *tmp = xasprintf("%s/tmp", l->temp);
+	_cleanup_vec_ struct vec env = VEC_INIT;
 	_cleanup_free_ char *log_path = xasprintf("%s/log", l->temp);
 	_cleanup_close_ int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	_cleanup_free_ char *release = NULL;
 	struct debian_progress progress = {0};
 	struct child_status st;
 	struct err unwaited;
-	const char *suite;
 	int p[2], failed;
 	pid_t pid;
 
 	if (log < 0) return err_sys(e, "cannot create '%s'", log_path);
-	if (host_release(&release, e)) return -1;
-	suite = w->suite ? w->suite : release;
-	if (find_sources(release, suite, &lines, e) || write_settings(settings, e)) return -1;
-	bootstrap_argv(w, suite, variant, target, &lines, &argv);
 	bootstrap_env(&env);
-	if (fs_mkdirs(tmp, 01777, e)) return -1;
-	if (chmod(tmp, 01777)) return err_sys(e, "cannot set mode of '%s'", tmp);
+	if (!reach) vec_setenv(&env, "TMPDIR", "/tmp");
 	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
-	failed = layer_start(l, (const char *const *)vec_argv(&argv), (const char *const *)vec_argv(&env), 1, 0, p[1],
-			     &pid, e);
+	failed = layer_start(l, argv, (const char *const *)vec_argv(&env), reach, 0, p[1], &pid, e);
 	close(p[1]);
 	if (failed) {
 		close(p[0]);
@@ -344,7 +337,57 @@ int debian_bootstrap(struct layer *l, const struct layer_want *w, const char *va
 	/* Our end of its output is closed: where we could not follow, it ends by that. */
 	if (child_wait(pid, -1, &st, &unwaited)) return failed ? -1 : err_set(e, unwaited.kind, "%s", unwaited.text);
 	if (failed) return -1;
-	return child_ok(st) ? 0 : complain(l, &progress, st, e);
+	return child_ok(st) ? 0 : complain(l, argv[0], &progress, st, e);
+}
+
+int debian_run(struct layer *l, const char *const *argv, struct err *e)
+{
+	_cleanup_free_ char *settings = xasprintf("%s/apt.conf", l->temp);
+
+	return write_settings(settings, e) || run(l, argv, 0, e) ? -1 : 0;
+}
+
+int debian_bootstrap(struct layer *l, const struct layer_want *w, const char *variant, const char *target,
+		     struct err *e)
+{
+	_cleanup_vec_ struct vec lines = VEC_INIT, argv = VEC_INIT;
+	_cleanup_free_ char *settings = xasprintf("%s/apt.conf", l->temp), *tmp = xasprintf("%s/tmp", l->temp);
+	_cleanup_free_ char *release = NULL;
+	const char *suite;
+
+	if (host_release(&release, e)) return -1;
+	suite = w->suite && *w->suite ? w->suite : release;
+	if (find_sources(release, suite, &lines, e) || write_settings(settings, e)) return -1;
+	bootstrap_argv(w, suite, variant, target, &lines, &argv);
+	if (fs_mkdirs(tmp, 01777, e)) return -1;
+	if (chmod(tmp, 01777)) return err_sys(e, "cannot set mode of '%s'", tmp);
+	return run(l, (const char *const *)vec_argv(&argv), 1, e);
+}
+
+int debian_check_packages(const char *suite, const struct vec *packages, struct err *e)
+{
+	_cleanup_vec_ struct vec argv = VEC_INIT, lines = VEC_INIT;
+	_cleanup_free_ char *release = NULL;
+	_cleanup_buf_ struct buf text = BUF_INIT(16 << 20);
+	struct err unknown;
+
+	/* Without lists of its own this host has nothing to say. */
+	if (host_release(&release, &unknown) || strcmp(release, suite) != 0 ||
+	    find_sources(release, suite, &lines, &unknown))
+		return 0;
+	vec_add_all(&argv, (const char *const[]){"apt-cache", "showpkg", "--", NULL});
+	for (size_t i = 0; i < packages->len; i++) vec_add(&argv, packages->items[i]);
+	if (child_check(&(struct child_opts){.argv = (const char *const *)vec_argv(&argv)}, NULL, APT_TIMEOUT_MS, &text,
+			&unknown) &&
+	    !text.len)
+		return 0;
+	for (size_t i = 0; i < packages->len; i++) {
+		_cleanup_free_ char *line = xasprintf("Package: %s\n", packages->items[i]);
+
+		if (!strstr(buf_str(&text), line))
+			return err_set(e, ERR_INPUT, "the archive has no package '%s'", packages->items[i]);
+	}
+	return 0;
 }
 
 /* minbase, not apt: the packages of priority "required" are what Debian promises to every script, for 8 MB. */

@@ -1,4 +1,4 @@
-/* Image names and the keys of their layers. Pure. */
+/* What images are asked for by, and the keys of their layers. Pure. */
 #include "runner/sandbox/image_key.h"
 
 #include <ctype.h>
@@ -11,30 +11,14 @@
 /* Raised whenever the same want would be made into something else: old layers are then never found again. */
 enum { FORMAT = 1, MAX_PACKAGES = 1000 };
 
-const char *image_kind_name(enum image_kind kind)
-{
-	static const char *const names[] = {"debian", "busybox", "rootfs"};
-
-	return names[kind];
-}
-
-/* src: Debian policy 5.6.1: lower case letters, digits, plus, minus, full stop; two or more, the first alphanumeric.
- * Anything else would be an option, a path or a pattern to mmdebstrap. */
+/* src: Debian policy 5.6.1 (lower case letters, digits, plus, minus, full stop), and what apk and rpm have besides:
+ * upper case and underscores. The first one alphanumeric: anything else would be an option, a path or a pattern. */
 static int is_package(const char *name)
 {
 	size_t n = strlen(name);
 
-	if (n < 2 || n > 128) return 0;
-	if (!islower((unsigned char)name[0]) && !isdigit((unsigned char)name[0])) return 0;
-	return strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789+-.") == n;
-}
-
-static int is_suite(const char *name)
-{
-	size_t n = strlen(name);
-
-	return n >= 2 && n <= 40 && islower((unsigned char)name[0]) &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+	if (n < 2 || n > 128 || !isalnum((unsigned char)name[0]) || (unsigned char)name[0] > 127) return 0;
+	return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._") == n;
 }
 
 static int check_packages(const struct vec *packages, struct err *e)
@@ -50,46 +34,69 @@ static int check_packages(const struct vec *packages, struct err *e)
 	return 0;
 }
 
+void image_want_release(struct image_want *want)
+{
+	imageref_release(&want->ref);
+}
+
 int image_want_parse(const char *name, const char *arch, const struct vec *packages, struct image_want *want_r,
 		     struct err *e)
 {
-	struct image_want want = {.of = "", .arch = arch, .packages = packages};
+	_cleanup_imageref_ struct imageref ref = {0};
 
-	if (!strcmp(name, "busybox")) {
-		want.kind = IMAGE_BUSYBOX;
-	} else if (!strncmp(name, "debian:", 7)) {
-		want.kind = IMAGE_DEBIAN;
-		want.of = name + 7;
-		if (!is_suite(want.of)) return err_set(e, ERR_INPUT, "image '%.200s': no such suite", name);
-	} else if (!strncmp(name, "rootfs:", 7)) {
-		want.kind = IMAGE_ROOTFS;
-		want.of = name + 7;
-		if (*want.of != '/') return err_set(e, ERR_INPUT, "image '%.200s': not an absolute path", name);
-	} else {
-		return err_set(e, ERR_INPUT, "unknown image '%.200s': want debian:SUITE, busybox or rootfs:FILE", name);
-	}
+	if (imageref_parse(name, &ref, e)) return -1;
+	if (ref.kind == IMAGEREF_CATALOGUE)
+		return err_set(e, ERR_MISSING,
+			       "the image '%s' is not in this box's catalogue; put it there with: runner image add %s "
+			       "REFERENCE",
+			       name, name);
 	if (!host_arch_known(arch)) return err_set(e, ERR_INPUT, "unknown arch '%.200s'", arch);
-	if (packages->len && want.kind != IMAGE_DEBIAN)
+	if (packages->len && ref.kind == IMAGEREF_BUSYBOX)
 		return err_set(e, ERR_INPUT, "image '%.200s' takes no packages", name);
 	if (check_packages(packages, e)) return -1;
-	*want_r = want;
+	*want_r = (struct image_want){.ref = ref, .arch = arch, .packages = packages};
+	ref = (struct imageref){0};
 	return 0;
+}
+
+static void key_of(struct buf *text, const char *owner, char key_r[IMAGE_KEY_BYTES])
+{
+	unsigned char hash[crypto_hash_sha256_BYTES];
+
+	if (owner) buf_addf(text, "owner %s\n", owner);
+	if (text->overflow) die("image key overflow");
+	crypto_hash_sha256(hash, (const unsigned char *)text->data, text->len);
+	sodium_bin2hex(key_r, IMAGE_KEY_BYTES, hash, sizeof(hash));
 }
 
 void image_key(const struct image_want *want, const char *file_hash, const char *owner, char key_r[IMAGE_KEY_BYTES])
 {
 	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
-	unsigned char hash[crypto_hash_sha256_BYTES];
 
-	buf_addf(&text, "slipway-layer %d\nkind %s\n", FORMAT, image_kind_name(want->kind));
-	switch (want->kind) {
-	case IMAGE_DEBIAN: buf_addf(&text, "suite %s\narch %s\n", want->of, want->arch); break;
-	case IMAGE_BUSYBOX: buf_addf(&text, "arch %s\n", want->arch); break;
-	case IMAGE_ROOTFS: buf_addf(&text, "sha256 %s\n", file_hash); break;
-	}
-	for (size_t i = 0; i < want->packages->len; i++) buf_addf(&text, "package %s\n", want->packages->items[i]);
-	if (owner) buf_addf(&text, "owner %s\n", owner);
-	if (text.overflow) die("image key overflow");
-	crypto_hash_sha256(hash, (const unsigned char *)text.data, text.len);
-	sodium_bin2hex(key_r, IMAGE_KEY_BYTES, hash, sizeof(hash));
+	buf_addf(&text, "slipway-layer %d\nkind %s\n", FORMAT, imageref_kind_name(want->ref.kind));
+	if (want->ref.kind == IMAGEREF_ROOTFS)
+		buf_addf(&text, "sha256 %s\n", file_hash);
+	else if (want->ref.kind == IMAGEREF_DEBIAN)
+		buf_addf(&text, "suite %s\narch %s\n", want->ref.of, want->arch);
+	else
+		buf_addf(&text, "arch %s\n", want->arch);
+	key_of(&text, owner, key_r);
+}
+
+void image_chain_key(const char *below, const char *diff_id, const char *owner, char key_r[IMAGE_KEY_BYTES])
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+
+	buf_addf(&text, "slipway-layer %d\nkind oci\nbelow %s\ndiff %s\n", FORMAT, below ? below : "-", diff_id);
+	key_of(&text, owner, key_r);
+}
+
+void image_packages_key(const char *base_digest, const char *arch, const struct vec *packages, const char *owner,
+			char key_r[IMAGE_KEY_BYTES])
+{
+	_cleanup_buf_ struct buf text = BUF_INIT(1 << 20);
+
+	buf_addf(&text, "slipway-layer %d\nkind packages\nbase %s\narch %s\n", FORMAT, base_digest, arch);
+	for (size_t i = 0; i < packages->len; i++) buf_addf(&text, "package %s\n", packages->items[i]);
+	key_of(&text, owner, key_r);
 }

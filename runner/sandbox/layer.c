@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -75,27 +76,79 @@ static int watch_unpack(struct layer *l, pid_t pid, int fd, const char *name, st
 	return child_wait(pid, -1, st, e);
 }
 
-int layer_unpack(struct layer *l, int fd, const char *name, struct err *e)
+int layer_name_lowers(const struct layer *l, const struct vec *lowers, struct err *e)
+{
+	static const char *const folders[] = {"l", "merged", "work"};
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", l->temp, folders[i]);
+
+		if (userns_mkdir(path, e)) return -1;
+	}
+	for (size_t i = 0; i < lowers->len; i++) {
+		_cleanup_free_ char *to = xasprintf("../../%s/rootfs", lowers->items[i]);
+		_cleanup_free_ char *path = xasprintf("%s/l/%zu", l->temp, i);
+
+		if (symlink(to, path)) return err_sys(e, "cannot make link '%s'", path);
+	}
+	return 0;
+}
+
+static void unpack_argv(const struct layer_source *s, struct vec *argv)
 {
 	_cleanup_free_ char *runner = child_beside("runner");
-	const char *const argv[] = {runner ? runner : child_self(), "unpack", NULL};
-	_cleanup_buf_ struct buf complaint = BUF_INIT(4096);
+
+	vec_add(argv, runner ? runner : child_self());
+	vec_add(argv, "unpack");
+	if (s->packed) vec_add_all(argv, (const char *const[]){"--packed", s->packed, NULL});
+	if (s->plain) vec_add_all(argv, (const char *const[]){"--plain", s->plain, NULL});
+	if (s->max_bytes) {
+		vec_add(argv, "--max");
+		vec_addf(argv, "%llu", (unsigned long long)s->max_bytes);
+	}
+	if (!s->lowers) return;
+	vec_add(argv, "--layer");
+	if (!s->lowers->len) return;
+	vec_add(argv, "--lowers");
+	vec_addf(argv, "%zu", s->lowers->len);
+}
+
+int layer_unpack(struct layer *l, const struct layer_source *s, uint64_t *bytes_r, struct err *e)
+{
+	_cleanup_vec_ struct vec argv = VEC_INIT;
+	_cleanup_buf_ struct buf said = BUF_INIT(4096);
 	_cleanup_close_ int says = memfd_create("unpack", MFD_CLOEXEC);
 	struct err unread;
 	struct child_status st;
 	pid_t pid;
 
 	if (says < 0) return err_sys(e, "cannot make a file in memory");
-	layer_tell(l, 1, 0, "unpacking %s", name);
-	if (layer_start(l, argv, NULL, 0, fd, says, &pid, e) || watch_unpack(l, pid, fd, name, &st, e)) return -1;
-	if (child_ok(st)) return 0;
-	if (lseek(says, 0, SEEK_SET) || fs_read_fd(says, "complaint", &complaint, &unread)) buf_clear(&complaint);
-	if (complaint.len) complaint.data[strcspn(complaint.data, "\n")] = '\0';
-	return err_set(e, ERR_INPUT, "cannot unpack '%s': %s", name,
-		       complaint.len ? complaint.data : child_status_str(st));
+	if (s->lowers && s->lowers->len && layer_name_lowers(l, s->lowers, e)) return -1;
+	unpack_argv(s, &argv);
+	layer_tell(l, 1, 0, "unpacking %s", s->name);
+	if (layer_start(l, (const char *const *)vec_argv(&argv), NULL, 0, s->fd, says, &pid, e) ||
+	    watch_unpack(l, pid, s->fd, s->name, &st, e))
+		return -1;
+	if (lseek(says, 0, SEEK_SET) || fs_read_fd(says, "complaint", &said, &unread)) buf_clear(&said);
+	if (said.len) said.data[strcspn(said.data, "\n")] = '\0';
+	if (!child_ok(st))
+		return err_set(e, ERR_INPUT, "cannot unpack '%s': %s", s->name,
+			       said.len ? said.data : child_status_str(st));
+	if (bytes_r) *bytes_r = strtoull(buf_str(&said), NULL, 10);
+	return 0;
+}
+
+uint64_t layer_max_bytes(void)
+{
+	const char *text = getenv("SLIPWAY_IMAGE_MB");
+	unsigned long long mb = text ? strtoull(text, NULL, 10) : 0;
+
+	return (mb && mb < 1ULL << 40 ? mb : 20480) << 20;
 }
 
 int layer_make_rootfs(struct layer *l, const struct layer_want *w, struct err *e)
 {
-	return layer_unpack(l, w->fd, w->file, e);
+	struct layer_source s = {.fd = w->fd, .name = w->file, .packed = w->hash, .max_bytes = layer_max_bytes()};
+
+	return layer_unpack(l, &s, NULL, e);
 }

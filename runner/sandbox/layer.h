@@ -33,8 +33,26 @@ void layer_tell(struct layer *l, int stage, int percent, const char *fmt, ...) _
 int layer_start(struct layer *l, const char *const *argv, const char *const *env, int reach, int in, int out,
 		pid_t *pid_r, struct err *e) MUST_USE;
 
-/* layer_unpack - unpack the tar archive (plain, gzip, bzip2, xz, zstd) that fd is open on into <temp>/rootfs. */
-int layer_unpack(struct layer *l, int fd, const char *name, struct err *e) MUST_USE;
+/* layer_unpack - unpack the tar archive (plain, gzip, bzip2, xz, zstd) that fd is open on into <temp>/rootfs.
+ *  in   packed, plain  SHA-256 in hex of the file and of its plain bytes, checked; NULL: any
+ *       max_bytes      more is refused; 0: any number
+ *       lowers         keys of the layers below it, top first; NULL: it is no layer of an image
+ *  out  bytes_r        of what was unpacked; may be NULL */
+struct layer_source {
+	int fd;
+	const char *name; /* for people */
+	const char *packed, *plain;
+	uint64_t max_bytes;
+	const struct vec *lowers;
+};
+int layer_unpack(struct layer *l, const struct layer_source *s, uint64_t *bytes_r, struct err *e) MUST_USE;
+
+/* layer_name_lowers - empty folders `merged` and `work` for an overlay, and links l/0, l/1, … to the layers of those
+ * keys: mount(2) takes one page of names. */
+int layer_name_lowers(const struct layer *l, const struct vec *lowers, struct err *e) MUST_USE;
+
+/* layer_max_bytes - what an image may unpack to: SLIPWAY_IMAGE_MB, else 20 GB. */
+uint64_t layer_max_bytes(void);
 
 /* layer_discard - remove a folder that may hold files of the box's ids. One that is not there is no error. */
 int layer_discard(const char *path, struct err *e) MUST_USE;
@@ -46,6 +64,7 @@ struct layer_want {
 	const struct vec *packages;
 	int fd; /* rootfs: the open file */
 	const char *file;
+	const char *hash; /* rootfs: of the file */
 };
 int layer_make_debian(struct layer *l, const struct layer_want *w, struct err *e) MUST_USE;
 int layer_make_busybox(struct layer *l, const struct layer_want *w, struct err *e) MUST_USE;
@@ -57,6 +76,14 @@ int layer_make_rootfs(struct layer *l, const struct layer_want *w, struct err *e
  *  err  ERR_INPUT a package that the archive does not have; ERR_REMOTE its complaint */
 int debian_bootstrap(struct layer *l, const struct layer_want *w, const char *variant, const char *target,
 		     struct err *e) MUST_USE;
+
+/* debian_run - run a package manager with this host's network: its output goes to the log, to the watcher and into
+ * the error. <temp>/apt.conf tells how this host reaches the archive. err as debian_bootstrap() */
+int debian_run(struct layer *l, const char *const *argv, struct err *e) MUST_USE;
+
+/* debian_check_packages - err ERR_INPUT one that this host's lists do not have. Where they are of another suite nothing
+ * is said. */
+int debian_check_packages(const char *suite, const struct vec *packages, struct err *e) MUST_USE;
 
 /* --- pure parts, for the tests --- */
 

@@ -18,8 +18,9 @@
 
 #include "lib/fs.h"
 #include "lib/vec.h"
+#include "runner/sandbox/host.h"
 
-enum { ROOT_FIRST = 100000, ROOT_COUNT = 65536, HELPER_TIMEOUT_MS = 20000 };
+enum { COUNT = 65536, HELPER_TIMEOUT_MS = 20000 };
 
 /* One row "name:first:count"; 0 when all of it is well formed. */
 static int parse_row(const char *row, size_t len, const char *name, unsigned long id, unsigned long *first_r,
@@ -68,21 +69,38 @@ static int range_of(const char *file, unsigned long *first_r, unsigned long *cou
 	return userns_find_range(buf_str(&text), pw ? pw->pw_name : NULL, geteuid(), first_r, count_r);
 }
 
+/* Ids that are no user's: a process that got out of root's box would be that user. */
+static int root_range(unsigned long *first_r, struct err *e)
+{
+	static const char *const files[] = {"/etc/subuid", "/etc/subgid"};
+	_cleanup_buf_ struct buf text = BUF_INIT(2 << 20);
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		if (fs_exists(files[i]) && fs_read_file(files[i], &text, e)) return -1;
+		buf_addch(&text, '\n');
+	}
+	*first_r = host_subid_root(buf_str(&text));
+	if (*first_r) return 0;
+	return err_set(e, ERR_DENIED,
+		       "there are no ids left for root's boxes; give root a range in '/etc/subuid' and "
+		       "'/etc/subgid'");
+}
+
 static int layout_of(const char *file, unsigned long own, struct userns_map rows_r[2], struct err *e)
 {
-	unsigned long first = ROOT_FIRST, count = ROOT_COUNT;
+	unsigned long first = 0, count = COUNT;
 	int found = range_of(file, &first, &count, e);
 
-	if (found < 0) return -1;
+	if (found < 0 || (found && geteuid() == 0 && root_range(&first, e))) return -1;
 	if (geteuid() == 0) {
-		rows_r[0] = (struct userns_map){0, first, count < ROOT_COUNT ? count : ROOT_COUNT};
+		rows_r[0] = (struct userns_map){0, first, count < COUNT ? count : COUNT};
 		return 0;
 	}
 	if (found)
 		return err_set(e, ERR_DENIED, "user %lu has no subordinate ids in '%s'; run: runner doctor",
 			       (unsigned long)geteuid(), file);
 	rows_r[0] = (struct userns_map){0, own, 1};
-	rows_r[1] = (struct userns_map){1, first, count < ROOT_COUNT ? count : ROOT_COUNT};
+	rows_r[1] = (struct userns_map){1, first, count < COUNT ? count : COUNT};
 	return 0;
 }
 

@@ -8,9 +8,9 @@
 #include "lib/err.h"
 
 /* The user namespace that boxes and the makers of images share: one layout, so that a layer made by one is read by
- * the other. As root: box 0.. is root's range in /etc/subuid, else 100000.. (65536 ids). As an ordinary user: box 0 is
- * that user, box 1.. is the user's subordinate range, by newuidmap.
- * src: user_namespaces(7), newuidmap(1) */
+ * the other. As root: box 0.. is root's range in /etc/subuid, else 65536 ids from
+ * 0x70000000 on that nobody has (host_subid_root()). As an ordinary user: box 0 is that user, box 1.. is the user's
+ * subordinate range, by newuidmap. src: user_namespaces(7), newuidmap(1) */
 
 /* userns_open - a new user namespace with that layout, nothing in it yet: for child_opts.userns_fd, any number of
  * times. It is gone when the descriptor is closed and the last process in it has ended.

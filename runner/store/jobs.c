@@ -216,6 +216,31 @@ int store_job_image(struct store *s, int64_t id, int attempt, const char *digest
 		      DB_ARGS(db_text(digest), db_int(!!emulated), db_int(id), db_int(attempt)), e);
 }
 
+int store_build_image_pin(struct store *s, int64_t build_id, const char *name, const char *reference,
+			  const char *digest, struct err *e)
+{
+	return db_run(s->db,
+		      "INSERT INTO build_images (build_id, name, reference, digest) VALUES ($1, $2, $3, $4) "
+		      "ON CONFLICT (build_id, name) DO NOTHING",
+		      DB_ARGS(db_int(build_id), db_text(name), db_text(reference), db_text(digest)), NULL, e);
+}
+
+int store_build_image_get(struct store *s, int64_t build_id, const char *name, char **reference_r, char **digest_r,
+			  struct err *e)
+{
+	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
+	int got;
+
+	if (db_query(s->db, "SELECT reference, digest FROM build_images WHERE build_id = $1 AND name = $2",
+		     DB_ARGS(db_int(build_id), db_text(name)), &rows, e))
+		return -1;
+	got = db_next(&rows, e);
+	if (got) return got;
+	*reference_r = db_col_dup(&rows, 0);
+	*digest_r = db_col_dup(&rows, 1);
+	return 0;
+}
+
 int store_job_first_log(struct store *s, int64_t id, int attempt, int64_t now_ms, struct err *e)
 {
 	return report(s, id, attempt, "UPDATE jobs SET first_log_ms = $1 WHERE id = $2 AND attempt = $3" WHERE_LIVE,

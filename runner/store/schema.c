@@ -125,6 +125,13 @@ static const char *const steps[] = {
 	"DROP TABLE jobs;\n"
 	"ALTER TABLE jobs_with_stages RENAME TO jobs;\n"
 	"CREATE INDEX jobs_unfinished ON jobs (state, id) WHERE state IN ('queued', 'running', 'publishing');\n",
+
+	/* The digest that all jobs of a build share. */
+	"CREATE TABLE build_images (\n"
+	"  build_id INTEGER NOT NULL REFERENCES builds (id),\n"
+	"  name TEXT NOT NULL, reference TEXT NOT NULL, digest TEXT,\n"
+	"  PRIMARY KEY (build_id, name)\n"
+	") STRICT;\n",
 };
 
 static int version_of(struct db *db, int64_t *version_r, struct err *e)

@@ -202,6 +202,12 @@ int store_job_live(struct store *s, struct job_row **rows_r, size_t *n_r, struct
  * has moved on (also store_job_publishing of a job that was asked to cancel: it is too late to publish). */
 int store_job_step(struct store *s, int64_t id, int attempt, const char *step, struct err *e) MUST_USE;
 int store_job_image(struct store *s, int64_t id, int attempt, const char *digest, int emulated, struct err *e) MUST_USE;
+/* What an image's name stands for in all jobs of a build: the first word holds. digest_r NULL: none; get: 1 nobody has
+ * said yet. */
+int store_build_image_pin(struct store *s, int64_t build_id, const char *name, const char *reference,
+			  const char *digest, struct err *e) MUST_USE;
+int store_build_image_get(struct store *s, int64_t build_id, const char *name, char **reference_r, char **digest_r,
+			  struct err *e) MUST_USE;
 int store_job_first_log(struct store *s, int64_t id, int attempt, int64_t now_ms, struct err *e) MUST_USE;
 int store_job_publishing(struct store *s, int64_t id, int attempt, struct err *e) MUST_USE;
 int store_job_published(struct store *s, int64_t id, int attempt, const char *commit, int64_t now_ms,

@@ -24,6 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		char key[IMAGE_KEY_BYTES];
 
 		image_key(&want, "00", "0 0", key);
+		(void)imageref_registry_is_local(&want.ref);
+		image_want_release(&want);
 	}
 	(void)!debian_sources(text, "bookworm", "sid", &sources, &e);
 	debian_apt_settings(text, &settings);

@@ -240,7 +240,7 @@ static int make_image(void **state)
 	vec_setenv(&env, "PATH", getenv("PATH"));
 	o.env = (const char *const *)vec_argv(&env);
 	if (child_check(&o, NULL, 120000, NULL, &fx.why) ||
-	    image_ensure(cache, "busybox", NULL, &none, NULL, NULL, &fx.image, &fx.why))
+	    image_ensure(&(struct image_ask){.cache = cache, .name = "busybox"}, &fx.image, &fx.why))
 		fx.image.digest = NULL;
 	return 0;
 }

@@ -10,9 +10,14 @@
 #include "runner/sandbox/image.h"
 #include "runner/sandbox/image_key.h"
 #include "runner/sandbox/layer.h"
+#include "runner/sandbox/ociimage.h"
+#include "runner/sandbox/skopeo.h"
 #include "runner/sandbox/unpack.h"
 
-static const struct vec none = VEC_INIT;
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define FORMS                                                                                                          \
+	"want a name of the catalogue, debian:SUITE, busybox, docker://NAME:TAG, oci:DIR:TAG, docker-archive:FILE or " \
+	"rootfs:PATH"
 
 static int parse(const char *name, const char *arch, const char *package, struct image_want *w, struct err *e)
 {
@@ -20,23 +25,60 @@ static int parse(const char *name, const char *arch, const char *package, struct
 
 	vec_release(&list);
 	if (package) vec_add(&list, package);
+	*w = (struct image_want){0};
 	return image_want_parse(name, arch, &list, w, e);
 }
 
 static void test_names_are_read(void **state)
 {
+	static const struct {
+		const char *name;
+		enum imageref_kind kind;
+		const char *of, *tag, *digest;
+	} good[] = {
+		{"debian:bookworm", IMAGEREF_DEBIAN, "bookworm", NULL, NULL},
+		{"busybox", IMAGEREF_BUSYBOX, "busybox", NULL, NULL},
+		{"rootfs:/a b.tar", IMAGEREF_ROOTFS, "/a b.tar", NULL, NULL},
+		{"rootfs:/a:b", IMAGEREF_ROOTFS, "/a:b", NULL, NULL},
+		{"oci:/a/b:c", IMAGEREF_OCI, "/a/b", "c", NULL},
+		{"oci:/a:x/b", IMAGEREF_OCI, "/a:x/b", NULL, NULL},
+		{"docker-archive:/a.tar", IMAGEREF_DOCKER_ARCHIVE, "/a.tar", NULL, NULL},
+		{"docker://alpine", IMAGEREF_DOCKER, "alpine", NULL, NULL},
+		{"docker://alpine:3.19", IMAGEREF_DOCKER, "alpine", "3.19", NULL},
+		{"docker://localhost:5000/a", IMAGEREF_DOCKER, "localhost:5000/a", NULL, NULL},
+		{"docker://ghcr.io/a-b/c__d.e/f:V1_.-x", IMAGEREF_DOCKER, "ghcr.io/a-b/c__d.e/f", "V1_.-x", NULL},
+		{"docker://a/b:c@sha256:" HEX64, IMAGEREF_DOCKER, "a/b", "c", "sha256:" HEX64},
+	};
 	struct image_want w;
 	struct err e;
 
 	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		assert_done(parse(good[i].name, "arm64", NULL, &w, &e), e);
+		assert_int_equal(w.ref.kind, good[i].kind);
+		assert_string_equal(w.ref.of, good[i].of);
+		if (!good[i].tag != !w.ref.tag || !good[i].digest != !w.ref.digest) fail_msg("%s", good[i].name);
+		if (w.ref.tag) assert_string_equal(w.ref.tag, good[i].tag);
+		if (w.ref.digest) assert_string_equal(w.ref.digest, good[i].digest);
+		image_want_release(&w);
+	}
 	assert_done(parse("debian:bookworm", "arm64", "libstdc++-12-dev", &w, &e), e);
-	assert_int_equal(w.kind, IMAGE_DEBIAN);
-	assert_string_equal(w.of, "bookworm");
-	assert_done(parse("busybox", "amd64", NULL, &w, &e), e);
-	assert_int_equal(w.kind, IMAGE_BUSYBOX);
-	assert_done(parse("rootfs:/a b.tar", "amd64", NULL, &w, &e), e);
-	assert_int_equal(w.kind, IMAGE_ROOTFS);
-	assert_string_equal(w.of, "/a b.tar");
+	image_want_release(&w);
+}
+
+static void test_registries_of_this_network_are_known(void **state)
+{
+	static const char *const local[] = {"localhost/a", "localhost:5000/a", "127.0.0.1:5000/a",
+					    "10.1.2.3/a",  "registry:5000/a",  "127.1/a"},
+				 *const far[] = {"alpine", "me/alpine", "ghcr.io/a", "registry.example.com:5000/a"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(local); i++)
+		assert_true(imageref_registry_is_local(
+			&(struct imageref){.kind = IMAGEREF_DOCKER, .of = (char *)(uintptr_t)local[i]}));
+	for (size_t i = 0; i < ARRAY_LEN(far); i++)
+		assert_false(imageref_registry_is_local(
+			&(struct imageref){.kind = IMAGEREF_DOCKER, .of = (char *)(uintptr_t)far[i]}));
 }
 
 static void test_names_are_refused(void **state)
@@ -44,9 +86,25 @@ static void test_names_are_refused(void **state)
 	static const struct {
 		const char *name, *arch, *package, *why;
 	} bad[] = {
-		{"alpine", "amd64", NULL, "unknown image 'alpine': want debian:SUITE, busybox or rootfs:FILE"},
-		{"", "amd64", NULL, "unknown image '': want debian:SUITE, busybox or rootfs:FILE"},
-		{"busybox:1", "amd64", NULL, "unknown image 'busybox:1': want debian:SUITE, busybox or rootfs:FILE"},
+		{"alpine", "amd64", NULL,
+		 "the image 'alpine' is not in this box's catalogue; put it there with: runner image add alpine "
+		 "REFERENCE"},
+		{"", "amd64", NULL, "unknown image '': " FORMS},
+		{"A", "amd64", NULL, "unknown image 'A': " FORMS},
+		{"busybox:1", "amd64", NULL, "unknown image 'busybox:1': did you mean 'docker://busybox:1'?"},
+		{"ghcr.io/a/b", "amd64", NULL, "unknown image 'ghcr.io/a/b': did you mean 'docker://ghcr.io/a/b'?"},
+		{"docker://", "amd64", NULL, "image 'docker://': '' is not a name in a registry"},
+		{"docker://Alpine:3", "amd64", NULL,
+		 "image 'docker://Alpine:3': a name in a registry has no upper case letters"},
+		{"docker://a//b", "amd64", NULL, "image 'docker://a//b': '' is not a name in a registry"},
+		{"docker://a/../b", "amd64", NULL, "image 'docker://a/../b': '..' is not a name in a registry"},
+		{"docker://a:", "amd64", NULL, "image 'docker://a:': '' is not a tag"},
+		{"docker://a@sha256:12", "amd64", NULL,
+		 "image 'docker://a@sha256:12': a digest is sha256: and 64 hex digits"},
+		{"docker://-x.y/a", "amd64", NULL, "image 'docker://-x.y/a': '-x.y' is not a registry"},
+		{"docker://--help", "amd64", NULL, "image 'docker://--help': '--help' is not a name in a registry"},
+		{"oci:a:b", "amd64", NULL, "image 'oci:a:b': not an absolute path"},
+		{"oci:/a:-b", "amd64", NULL, "image 'oci:/a:-b': '-b' is not a tag"},
 		{"debian:", "amd64", NULL, "image 'debian:': no such suite"},
 		{"debian:../x", "amd64", NULL, "image 'debian:../x': no such suite"},
 		{"debian:-o", "amd64", NULL, "image 'debian:-o': no such suite"},
@@ -54,7 +112,6 @@ static void test_names_are_refused(void **state)
 		{"rootfs:a.tar", "amd64", NULL, "image 'rootfs:a.tar': not an absolute path"},
 		{"busybox", "vax", NULL, "unknown arch 'vax'"},
 		{"busybox", "amd64", "gcc", "image 'busybox' takes no packages"},
-		{"rootfs:/a", "amd64", "gcc", "image 'rootfs:/a' takes no packages"},
 		{"debian:bookworm", "amd64", "../x", "'../x' is not a package name"},
 		{"debian:bookworm", "amd64", "-o", "'-o' is not a package name"},
 		{"debian:bookworm", "amd64", "a b", "'a b' is not a package name"},
@@ -69,7 +126,8 @@ static void test_names_are_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_refused(parse(bad[i].name, bad[i].arch, bad[i].package, &w, &e), e, ERR_INPUT, bad[i].why);
+		assert_refused(parse(bad[i].name, bad[i].arch, bad[i].package, &w, &e), e,
+			       strstr(bad[i].why, "catalogue;") ? ERR_MISSING : ERR_INPUT, bad[i].why);
 }
 
 static void test_packages_must_be_sorted(void **state)
@@ -91,44 +149,131 @@ static void test_ensure_refuses_before_it_touches_the_cache(void **state)
 	struct err e;
 
 	(void)state;
-	assert_refused(image_ensure("/nowhere/at/all", "alpine", NULL, &none, NULL, NULL, &image, &e), e, ERR_INPUT,
-		       "unknown image 'alpine': want debian:SUITE, busybox or rootfs:FILE");
+	assert_refused(image_ensure(&(struct image_ask){.cache = "/nowhere/at/all", .name = "Alpine"}, &image, &e), e,
+		       ERR_INPUT, "unknown image 'Alpine': " FORMS);
 }
 
-static void key_of(const char *name, const char *arch, const char *package, const char *owner,
-		   char key_r[IMAGE_KEY_BYTES])
+static void key_of(const char *name, const char *arch, const char *owner, char key_r[IMAGE_KEY_BYTES])
 {
 	struct image_want w;
 	struct err e;
 
-	assert_done(parse(name, arch, package, &w, &e), e);
-	image_key(&w, w.kind == IMAGE_ROOTFS ? "00ff" : NULL, owner, key_r);
+	assert_done(parse(name, arch, NULL, &w, &e), e);
+	image_key(&w, w.ref.kind == IMAGEREF_ROOTFS ? "00ff" : NULL, owner, key_r);
+	image_want_release(&w);
 }
 
 static void test_keys_differ_where_contents_may(void **state)
 {
 	static const struct {
-		const char *name, *arch, *package, *owner;
+		const char *name, *arch, *owner;
 	} wants[] = {
-		{"debian:bookworm", "amd64", NULL, NULL},   {"debian:bookworm", "arm64", NULL, NULL},
-		{"debian:trixie", "amd64", NULL, NULL},     {"debian:bookworm", "amd64", "gcc", NULL},
-		{"debian:bookworm", "amd64", "make", NULL}, {"busybox", "amd64", NULL, NULL},
-		{"busybox", "arm64", NULL, NULL},           {"rootfs:/a", "amd64", NULL, NULL},
-		{"busybox", "amd64", NULL, "0 0"},          {"busybox", "amd64", NULL, "1 0"},
+		{"debian:bookworm", "amd64", NULL}, {"debian:bookworm", "arm64", NULL},
+		{"debian:trixie", "amd64", NULL},   {"busybox", "amd64", NULL},
+		{"busybox", "arm64", NULL},         {"rootfs:/a", "amd64", NULL},
+		{"busybox", "amd64", "0 0"},        {"busybox", "amd64", "1 0"},
 	};
-	char keys[ARRAY_LEN(wants)][IMAGE_KEY_BYTES], again[IMAGE_KEY_BYTES];
+	enum { SINGLE = ARRAY_LEN(wants) };
+	_cleanup_vec_ struct vec gcc = VEC_INIT, make = VEC_INIT;
+	char keys[SINGLE + 7][IMAGE_KEY_BYTES], again[IMAGE_KEY_BYTES];
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(wants); i++) {
-		key_of(wants[i].name, wants[i].arch, wants[i].package, wants[i].owner, keys[i]);
+	vec_add(&gcc, "gcc");
+	vec_add(&make, "make");
+	for (size_t i = 0; i < SINGLE; i++) key_of(wants[i].name, wants[i].arch, wants[i].owner, keys[i]);
+	image_chain_key(NULL, "sha256:1", NULL, keys[SINGLE]);
+	image_chain_key(NULL, "sha256:2", NULL, keys[SINGLE + 1]);
+	image_chain_key("0", "sha256:1", NULL, keys[SINGLE + 2]);
+	image_packages_key("sha256:1", "amd64", &gcc, NULL, keys[SINGLE + 3]);
+	image_packages_key("sha256:1", "amd64", &make, NULL, keys[SINGLE + 4]);
+	image_packages_key("sha256:2", "amd64", &gcc, NULL, keys[SINGLE + 5]);
+	image_packages_key("sha256:1", "amd64", &gcc, "0 0", keys[SINGLE + 6]);
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		assert_int_equal(strlen(keys[i]), 64);
 		for (size_t k = 0; k < i; k++) assert_string_not_equal(keys[i], keys[k]);
 	}
 	/* A rootfs is what the file is, wherever it lies. */
-	key_of("rootfs:/b", "amd64", NULL, NULL, again);
-	assert_string_equal(again, keys[7]);
-	/* printf 'slipway-layer 1\nkind debian\nsuite bookworm\narch amd64\npackage gcc\n' | sha256sum */
-	assert_string_equal(keys[3], "993402a1d92f7ba76282d22e847401109a339f5700688154a4372cdc7eb972c1");
+	key_of("rootfs:/b", "amd64", NULL, again);
+	assert_string_equal(again, keys[5]);
+	/* printf 'slipway-layer 1\nkind debian\nsuite bookworm\narch amd64\n' | sha256sum */
+	assert_string_equal(keys[0], "e03d927f5988985f7754afeb698245f53524e970692313890c4d8e5ccc5b7989");
+}
+
+/* --- documents of images --- */
+
+static const char manifest[] = "{\"schemaVersion\":2,\"config\":{\"digest\":\"sha256:" HEX64 "\"},"
+			       "\"layers\":[{\"digest\":\"sha256:" HEX64 "\",\"size\":5}]}";
+
+static void test_an_image_is_picked_by_arch(void **state)
+{
+	static const char index[] =
+		"{\"schemaVersion\":2,\"manifests\":["
+		"{\"digest\":\"sha256:" HEX64
+		"\",\"platform\":{\"architecture\":\"arm\",\"os\":\"linux\",\"variant\":\"v6\"}},"
+		"{\"digest\":\"sha256:a123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
+		"\"platform\":{\"architecture\":\"arm\",\"os\":\"linux\",\"variant\":\"v7\"}},"
+		"{\"digest\":\"sha256:b123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
+		"\"platform\":{\"architecture\":\"unknown\",\"os\":\"unknown\"}}]}";
+	_cleanup_free_ char *digest = NULL;
+	struct err e;
+
+	(void)state;
+	assert_done(oci_pick(index, strlen(index), "armhf", &digest, &e), e);
+	assert_string_equal(digest, "sha256:a123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+	assert_refused(oci_pick(index, strlen(index), "amd64", &digest, &e), e, ERR_MISSING,
+		       "it has no image for amd64; there is: arm, arm");
+	free_p(&digest);
+	assert_done(oci_pick(manifest, strlen(manifest), "amd64", &digest, &e), e);
+	assert_null(digest);
+	assert_refused(oci_pick("{\"schemaVersion\":1}", 19, "amd64", &digest, &e), e, ERR_INPUT,
+		       "an image of a form that is no longer used (schema 1): push it again");
+}
+
+static void test_documents_that_do_not_fit_are_refused(void **state)
+{
+	static const struct {
+		const char *config, *why;
+	} bad[] = {
+		{"{\"architecture\":\"amd64\",\"rootfs\":{\"diff_ids\":[]}}",
+		 "the image has 1 layers, and its configuration tells of 0"},
+		{"{\"architecture\":\"amd64\",\"rootfs\":{\"diff_ids\":[\"sha256:../../x\"]}}",
+		 "the configuration: diff id 1 is no SHA-256 digest"},
+		{"{\"architecture\":\"amd64\",\"os\":\"windows\",\"rootfs\":{\"diff_ids\":[\"sha256:" HEX64 "\"]}}",
+		 "the image is for 'windows' on 'amd64'"},
+		{"[]", "the configuration: not an object"},
+	};
+	static const char good[] = "{\"architecture\":\"arm64\",\"config\":{\"Env\":[\"A=b\",\"odd\",\"=x\"]},"
+				   "\"rootfs\":{\"diff_ids\":[\"sha256:" HEX64 "\"]}}";
+	static const char climbs[] = "{\"config\":{\"digest\":\"sha256:" HEX64 "\"},"
+				     "\"layers\":[{\"digest\":\"sha256:../../../../etc/passwd\",\"size\":5}]}";
+	_cleanup_oci_image_ struct oci_image i = {0};
+	struct oci_image none = {0};
+	struct err e;
+
+	(void)state;
+	assert_refused(oci_read_manifest(climbs, strlen(climbs), &none, &e), e, ERR_INPUT,
+		       "layer 1: 'sha256:../../../../etc/passwd' is not a SHA-256 digest");
+	assert_done(oci_read_manifest(manifest, strlen(manifest), &i, &e), e);
+	assert_int_equal(i.nlayers, 1);
+	for (size_t k = 0; k < ARRAY_LEN(bad); k++)
+		assert_refused(oci_read_config(bad[k].config, strlen(bad[k].config), &i, &e), e, ERR_INPUT, bad[k].why);
+	assert_done(oci_read_config(good, strlen(good), &i, &e), e);
+	assert_string_equal(i.arch, "arm64");
+	assert_int_equal(i.env.len, 1);
+	assert_string_equal(i.env.items[0], "A=b");
+}
+
+static void test_what_a_registry_refuses_is_not_asked_again(void **state)
+{
+	enum err_kind kind = ERR_REMOTE;
+
+	(void)state;
+	assert_true(skopeo_refuses("reading manifest 1 in x: manifest unknown: manifest unknown", &kind));
+	assert_int_equal(kind, ERR_MISSING);
+	assert_true(skopeo_refuses("reading manifest: unauthorized: authentication required", &kind));
+	assert_int_equal(kind, ERR_DENIED);
+	assert_false(skopeo_refuses("dial tcp 127.0.0.1:1: connect: connection refused", &kind));
+	assert_false(skopeo_refuses("unexpected EOF", &kind));
 }
 
 static void test_sources_are_debians_own_only(void **state)
@@ -256,7 +401,7 @@ static int unpack_in(const char *dir, int fd, struct err *e)
 	int result;
 
 	assert_int_equal(chdir(dir), 0);
-	result = unpack_tar(tar, e);
+	result = unpack_tar(&(struct unpack_opts){.fd = tar, .upper_fd = -1}, e);
 	assert_int_equal(fchdir(was), 0);
 	return result;
 }
@@ -315,6 +460,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names_are_read),
 		cmocka_unit_test(test_names_are_refused),
+		cmocka_unit_test(test_registries_of_this_network_are_known),
+		cmocka_unit_test(test_an_image_is_picked_by_arch),
+		cmocka_unit_test(test_documents_that_do_not_fit_are_refused),
+		cmocka_unit_test(test_what_a_registry_refuses_is_not_asked_again),
 		cmocka_unit_test(test_packages_must_be_sorted),
 		cmocka_unit_test(test_ensure_refuses_before_it_touches_the_cache),
 		cmocka_unit_test(test_keys_differ_where_contents_may),
