@@ -22,6 +22,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_events(int argc, char **argv);
+int cmd_notices(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 int cmd_log(int argc, char **argv);
@@ -32,6 +33,7 @@ int cmd_cancel(int argc, char **argv);
 int cmd_prepare(int argc, char **argv);
 int cmd_job(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_notify(int argc, char **argv);
 int cmd_submodules(int argc, char **argv);
 int cmd_sweep(int argc, char **argv);
 

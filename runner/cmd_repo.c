@@ -14,6 +14,7 @@
 #include "lib/secret.h"
 #include "runner/cmd.h"
 #include "runner/deploypath.h"
+#include "runner/notify.h"
 #include "runner/permits.h"
 #include "runner/place.h"
 #include "runner/publish/signkey.h"
@@ -21,6 +22,7 @@
 #include "senv/keys.h"
 
 enum { HOOK_SECRET_BYTES = 32 };
+#define COMMAND_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 
 struct options {
 	const char *state;
@@ -145,6 +147,54 @@ static int allow_submodules(const struct options *o, const char *name, const cha
 	    permit_add(&p.home, r.id, PERMIT_SUBMODULES, url, &e))
 		return fail(&e);
 	printf("may have submodules from  %s\n", url);
+	return 0;
+}
+
+/* --- notices --- */
+
+static int allow(const struct options *o, const char *name, const char *which, const char *entry, const char *said)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	__attribute__((cleanup(repo_release))) struct repo r = {0};
+	struct err e;
+
+	if (place_open(o->state, &p, &e) || store_repo_find(p.store, name, &r, &e) ||
+	    permit_add(&p.home, r.id, which, entry, &e))
+		return fail(&e);
+	printf("%s  %s\n", said, entry);
+	return 0;
+}
+
+static int allow_webhook(const struct options *o, const char *name, const char *url)
+{
+	if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
+		return cmd_fail("repo", "a webhook's address begins with https:// or http://");
+	return allow(o, name, PERMIT_WEBHOOKS, url, "may send webhooks to");
+}
+
+static int allow_command(const struct options *o, const char *name, const char *command, const char *program)
+{
+	_cleanup_free_ char *entry = xasprintf("%s=%s", command, program);
+
+	if (!*command || strspn(command, COMMAND_LETTERS) != strlen(command))
+		return cmd_fail("repo", "a command's name is letters, digits, '.', '_' and '-'");
+	if (*program != '/' || access(program, X_OK))
+		return cmd_fail("repo", "the program must be the whole path of one that can be run");
+	return allow(o, name, PERMIT_COMMANDS, entry, "may run");
+}
+
+static int show_notify_secret(const struct options *o, const char *name)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	__attribute__((cleanup(repo_release))) struct repo r = {0};
+	_cleanup_secret_ struct secret text = SECRET_INIT;
+	struct err e;
+
+	if (place_open(o->state, &p, &e) || store_repo_find(p.store, name, &r, &e) ||
+	    notify_secret(&p.home, r.id, &text, &e))
+		return fail(&e);
+	fwrite(text.data, 1, text.len, stdout);
+	printf("\n");
 	return 0;
 }
 
@@ -297,6 +347,9 @@ int cmd_repo(int argc, char **argv)
 	if (n == 3 && !strcmp(arg[0], "add")) return add(&o, arg[1], arg[2]);
 	if (o.deploy_paths.len) return cmd_usage("repo");
 	if (n == 3 && !strcmp(arg[0], "allow-path")) return allow_path(&o, arg[1], arg[2]);
+	if (n == 3 && !strcmp(arg[0], "allow-webhook")) return allow_webhook(&o, arg[1], arg[2]);
+	if (n == 4 && !strcmp(arg[0], "allow-command")) return allow_command(&o, arg[1], arg[2], arg[3]);
+	if (n == 2 && !strcmp(arg[0], "notify-secret")) return show_notify_secret(&o, arg[1]);
 	if (n == 3 && !strcmp(arg[0], "allow-submodules")) return allow_submodules(&o, arg[1], arg[2]);
 	if (n == 1 && !strcmp(arg[0], "list")) return list(&o);
 	if (n == 2 && !strcmp(arg[0], "key")) return show_key(&o, arg[1]);

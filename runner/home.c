@@ -92,6 +92,33 @@ char *home_job(const struct home *h, int64_t job_id, const char *name)
 	return xasprintf("%s/jobs/%lld%s%s", h->state, (long long)job_id, name ? "/" : "", name ? name : "");
 }
 
+int home_public(char **url_r, struct err *e)
+{
+	const char *set = getenv("SLIPWAY_PUBLIC_URL");
+	size_t n = set ? strlen(set) : 0;
+
+	*url_r = NULL;
+	if (!n) return 0;
+	for (const char *p = set; *p; p++)
+		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f || strchr("?#\"'<>\\", *p))
+			return err_set(e, ERR_INPUT, "SLIPWAY_PUBLIC_URL holds a character that no address has");
+	if (strncmp(set, "https://", 8) != 0 && strncmp(set, "http://", 7) != 0)
+		return err_set(e, ERR_INPUT, "SLIPWAY_PUBLIC_URL '%s' is not an https:// or http:// address", set);
+	while (set[n - 1] == '/') n--;
+	*url_r = xstrndup(set, n);
+	return 0;
+}
+
+char *home_build_url(int64_t build_id, int job_number)
+{
+	_cleanup_free_ char *url = NULL;
+	struct err e;
+
+	if (home_public(&url, &e) || !url) return NULL;
+	if (!job_number) return xasprintf("%s/builds/%lld", url, (long long)build_id);
+	return xasprintf("%s/builds/%lld#%d", url, (long long)build_id, job_number);
+}
+
 void home_wake(const struct home *h)
 {
 	_cleanup_free_ char *path = home_file(h, "wake");

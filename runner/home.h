@@ -10,7 +10,8 @@
  * /var/cache/slipway or ~/.cache/slipway. All returned strings are the caller's.
  *
  *   slipway.db  serve.lock  serve.addr  wake  reserve  gc.lock
- *   repos/<id>/{mirror.git,key,sign-key,sign-key.pub,hook-secret,deploy-paths,submodule-urls,modules/}
+ *   repos/<id>/{mirror.git,key,sign-key,sign-key.pub,hook-secret,deploy-paths,submodule-urls,webhook-urls,
+ *              notify-commands,notify-secret,modules/}
  *   jobs/<id>/{lock,log,log.idx,out/,box/}
  *   trees/       work trees of commits (checkout.h)
  *   publish/     clones of deployment repositories, known_hosts
@@ -35,6 +36,12 @@ char *home_file(const struct home *h, const char *name);
  * makes it where it is not there and there is room; home_use_reserve gives it up. Neither fails. */
 void home_keep_reserve(const struct home *h);
 void home_use_reserve(const struct home *h);
+
+/* home_public - out: this box's public address (SLIPWAY_PUBLIC_URL) without a slash at its end; NULL: it has none.
+ *  err  ERR_INPUT that is not an http:// or https:// address */
+int home_public(char **url_r, struct err *e) MUST_USE;
+/* The address of a build, and of one job of it (job_number 0: of none), for people and scripts; NULL: none. */
+char *home_build_url(int64_t build_id, int job_number);
 
 /* home_wake - poke the daemon, if one runs: there is something new in the store. Never fails: the daemon also looks
  * by itself. */

@@ -113,6 +113,8 @@ void job_exports(const struct job *j, struct vec *x)
 {
 	const struct event *ev = &j->event.ev;
 	int pull_request = ev->kind == EVENT_PULL_REQUEST;
+	_cleanup_free_ char *build_url = home_build_url(j->build.id, 0);
+	_cleanup_free_ char *job_url = home_build_url(j->build.id, j->row.number);
 
 	vec_add(x, "CI=true");
 	vec_add(x, "CI_NAME=slipway");
@@ -131,6 +133,10 @@ void job_exports(const struct job *j, struct vec *x)
 	vec_addf(x, "CI_JOB_NUMBER=%d.%d", j->build.number, j->row.number);
 	vec_addf(x, "CI_JOB_NAME=%s", j->row.name);
 	vec_addf(x, "CI_ATTEMPT=%d", j->row.attempt);
+	vec_addf(x, "CI_BUILD_URL=%s", build_url ? build_url : "");
+	vec_addf(x, "CI_JOB_URL=%s", job_url ? job_url : "");
+	vec_addf(x, "TRAVIS_BUILD_WEB_URL=%s", build_url ? build_url : "");
+	vec_addf(x, "TRAVIS_JOB_WEB_URL=%s", job_url ? job_url : "");
 	vec_add(x, "CI_SOURCE_DIR=/build");
 	vec_addf(x, "CI_EMULATED=%s", j->image.emulated ? "true" : "false");
 	vec_addf(x, "CI_SECRETS=%s", ev->from_fork ? "false" : "true");

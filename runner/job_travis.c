@@ -55,8 +55,7 @@ static void machine_exports(const struct job *j, struct vec *x)
 void job_travis_exports(const struct job *j, struct vec *x)
 {
 	vec_add_all(x, (const char *const[]){"TRAVIS=true", "CONTINUOUS_INTEGRATION=true", "PAGER=cat",
-					     "HAS_JOSH_K_SEAL_OF_APPROVAL=true", "TRAVIS_REPO_PRIVATE=false",
-					     "TRAVIS_BUILD_WEB_URL=", "TRAVIS_JOB_WEB_URL=", NULL});
+					     "HAS_JOSH_K_SEAL_OF_APPROVAL=true", "TRAVIS_REPO_PRIVATE=false", NULL});
 	vec_addf(x, "TRAVIS_REPO_SLUG=%s", j->repo.name);
 	vec_addf(x, "TRAVIS_BRANCH=%s", or_empty(j->build.branch));
 	vec_addf(x, "TRAVIS_COMMIT=%s", j->build.commit);

@@ -24,10 +24,9 @@ static const struct command commands[] = {
 	 "make an image, or find it made, and say where it is; the names of this box's catalogue"},
 	{"unpack", cmd_unpack, NULL, NULL},
 	{"repo", cmd_repo,
-	 "add [--show-secret] [--deploy-path PATH]... NAME URL | allow-path NAME PATH |\n            allow-submodules "
-	 "NAME URL | list [--json] | key NAME   "
-	 "add [--show-secret] [--deploy-path PATH]... NAME URL | allow-path NAME PATH | list [--json] | key NAME |\n"
-	 "            sign-key [--next | --switch] NAME   "
+	 "add [--show-secret] [--deploy-path PATH]... NAME URL | list [--json] | key NAME |\n"
+	 "            sign-key [--next | --switch] NAME | allow-path NAME PATH | allow-submodules NAME URL |\n"
+	 "            allow-webhook NAME URL | allow-command NAME COMMAND PROGRAM | notify-secret NAME   "
 	 "[--state DIR]",
 	 "the repositories that are built, and their keys"},
 	{"hook", cmd_hook, "install --repo NAME REPOSITORY | post-receive --repo NAME   [--state DIR]",
@@ -63,6 +62,8 @@ static const struct command commands[] = {
 	 "accept events and run their builds"},
 	{"status", cmd_status, "[--state DIR] [--repo NAME] [--json]", "the newest builds and their jobs"},
 	{"events", cmd_events, "[--state DIR] [--repo NAME] [--json]", "the newest pushes and what became of them"},
+	{"notices", cmd_notices, "[--state DIR] [--repo NAME] [--json]",
+	 "who was told of builds, and who could not be"},
 	{"watch", cmd_watch, "[--state DIR] [--repo NAME] [--build N | --commit ID] [--timeout SECONDS]",
 	 "follow a build to its end; exit status 0 if it passed"},
 	{"log", cmd_log, "[--state DIR] [--repo NAME] [-f] BUILD.JOB", "a job's log; -f follows it"},
@@ -75,6 +76,7 @@ static const struct command commands[] = {
 	{"job", cmd_job, NULL, NULL},
 	{"check", cmd_check, NULL, NULL},
 	{"submodules", cmd_submodules, NULL, NULL},
+	{"notify", cmd_notify, NULL, NULL},
 	{"sweep", cmd_sweep, NULL, NULL},
 	{"lint", cmd_lint, "[--json] [--ci|--travis] [FILE|-] | --keys | --schema",
 	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},

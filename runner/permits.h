@@ -10,6 +10,8 @@
 
 #define PERMIT_DEPLOY_PATHS "deploy-paths"
 #define PERMIT_SUBMODULES "submodule-urls"
+#define PERMIT_WEBHOOKS "webhook-urls"
+#define PERMIT_COMMANDS "notify-commands" /* NAME=PROGRAM; the last one of a name counts */
 
 /* permit_list - out: the entries; none where there is no list */
 int permit_list(const struct home *h, int64_t repo_id, const char *which, struct vec *entries_r,

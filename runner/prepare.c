@@ -16,6 +16,7 @@
 	if (!reason && plan.njobs && !any_runs(&plan)) reason = xstrdup("none of its jobs is for Linux");
  */
 #include <getopt.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,39 @@ static int any_runs(const struct plan *plan)
 	for (size_t i = 0; i < plan->njobs; i++)
 		if (rows_runs_here(&plan->jobs[i])) return 1;
 	return 0;
+}
+
+/* Who is told of the build's end. Nobody where the file is a stranger's. */
+static int add_notices(struct store *st, const struct event_row *row, const json_t *notify, struct err *e)
+{
+	struct notice_new all[PLAN_MAX_NOTICES];
+	_cleanup_vec_ struct vec ids = VEC_INIT;
+	size_t n = 0, i, k;
+	json_t *o, *word;
+
+	json_array_foreach(row->ev.from_fork ? NULL : notify, i, o)
+	{
+		struct notice_new *to = &all[n++];
+		unsigned char id[16];
+		char hex[2 * sizeof(id) + 1];
+
+		randombytes_buf(id, sizeof(id));
+		sodium_bin2hex(hex, sizeof(hex), id, sizeof(id));
+		vec_add(&ids, hex);
+		*to = (struct notice_new){.delivery = ids.items[ids.len - 1]};
+		for (enum notice_kind kind = NOTICE_WEBHOOK; kind <= NOTICE_COMMAND && !to->target; kind++) {
+			to->kind = kind;
+			to->target = json_string_or(o, notice_kind_name(kind), NULL);
+		}
+		json_array_foreach(json_object_get(o, "on"), k, word)
+		{
+			enum notice_end end;
+
+			if (!notice_end_parse(json_string_value(word), &end)) to->ends |= end;
+		}
+		if (!to->target) die("a notice without a target");
+	}
+	return store_notices_plan(st, row->id, all, n, e);
 }
 
 /* The commit's `.ci.yml`, or its `.travis.yml` where there is none. 1: neither is there, *e says so of the first */
@@ -222,7 +256,10 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 					 plan.left_out ? "branch not included or excluded" : "matrix created no jobs",
 					 e);
 	if (!reason) check_out(h, mirror, row, plan.jobs[0].git.depth);
-	return rows_add(st, row->id, reason ? NULL : &plan, reason, NULL, &build, e) < 0 ? -1 : 0;
+	if (add_notices(st, row, reason ? NULL : plan.notify, e)) return -1;
+	got = rows_add(st, row->id, reason ? NULL : &plan, reason, NULL, &build, e);
+	/* The other build, which this event became a part of, has its own. */
+	return got > 0 ? store_notices_plan(st, row->id, NULL, 0, e) : got;
 }
 
 static int64_t wait_ms(int failures)

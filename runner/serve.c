@@ -30,6 +30,7 @@
 #include "runner/gc.h"
 #include "runner/home.h"
 #include "runner/leader.h"
+#include "runner/notify.h"
 #include "runner/reconcile.h"
 #include "runner/store/store.h"
 #include "runner/web/api.h"
@@ -70,6 +71,7 @@ struct serve {
 	struct reconciler *reconciler;
 	struct gc_settings gc_settings;
 	struct gc *gc;
+	struct notifier *notifier;
 	struct leader *leaders;
 	struct preparer preparing[MOST_PREPARING]; /* event_id 0: free */
 	int wake_fd, lock_fd;
@@ -400,8 +402,11 @@ static void prepare_events(struct serve *s)
 
 static void look(struct serve *s)
 {
+	struct err e;
+
 	prepare_events(s);
 	start_jobs(s);
+	if (!s->broken && s->notifier && notifier_look(s->notifier, &e)) give_up(s, &e);
 }
 
 static void backstop(void *arg)
@@ -506,6 +511,7 @@ static int start(struct serve *s, const char *host, int port, struct err *e)
 	if (start_sweep(s, e)) return -1;
 	if (open_http(s, host, port, e)) return -1;
 	s->reconciler = reconciler_start(s->loop, s->home.state, (int64_t)s->reconcile_s * 1000);
+	s->notifier = notifier_new(s->loop, s->store, s->home.state, look_again, s);
 	backstop(s);
 	return 0;
 }
@@ -514,6 +520,7 @@ static void release(struct serve *s)
 {
 	while (s->leaders) forget_leader(s, s->leaders);
 	for (size_t i = 0; i < MOST_PREPARING; i++) close_p(&s->preparing[i].pidfd);
+	notifier_free(&s->notifier);
 	reconciler_stop(&s->reconciler);
 	gc_stop(&s->gc);
 	api_close(&s->api);
@@ -552,6 +559,7 @@ int cmd_serve(int argc, char **argv)
 							    .gc_settings = GC_SETTINGS_INIT};
 	const char *state = NULL, *listen_on = "127.0.0.1:8700";
 	_cleanup_free_ char *host = NULL;
+	_cleanup_free_ char *public = NULL;
 	struct err e;
 	int c, port = 0, bad = 0;
 
@@ -570,6 +578,7 @@ int cmd_serve(int argc, char **argv)
 		default: return cmd_usage(argv[0]);
 		}
 	if (optind != argc || bad) return cmd_usage(argv[0]);
+	if (home_public(&public, &e)) return cmd_fail(argv[0], e.text);
 	if (parse_listen(listen_on, &host, &port, &e) || home_open(state, &s.home, &e) || start(&s, host, port, &e) ||
 	    loop_run(s.loop, &e))
 		return cmd_fail(argv[0], e.text);

@@ -17,7 +17,7 @@ const struct key ci_keys[] = {
 	{SCOPE_ROOT, "branches", "branches", read_branches, 0, 0, "which branches are built", 0, SCOPE_BRANCHES},
 	{SCOPE_ROOT, "stages", "stages", read_stages, 0, 0,
 	 "jobs one after the other: a stage begins when the one before it has passed", 0, SCOPE_STAGE},
-	{SCOPE_ROOT, "notify", "list of mappings", read_notify, 0, 0, "who is told", PLAN_KEY_READ, SCOPE_NOTIFY},
+	{SCOPE_ROOT, "notify", "list of mappings", read_notify, 0, 0, "who is told of a build's end", 0, SCOPE_NOTIFY},
 
 	{SCOPE_ROW, "name", "text", read_job_name, offsetof(struct matrix_row, name), 0, "the job's name", 0, 0},
 	{SCOPE_ROW | SCOPE_RULE, "backend", "text", read_row_axis, 0, 0, "the row's value on this axis", 0, 0},
@@ -80,9 +80,12 @@ const struct key ci_keys[] = {
 	{SCOPE_STAGE, "name", "text", read_stage_name, offsetof(struct stage, name), 0, "the name", 0, 0},
 	{SCOPE_STAGE, "if", "condition", read_stage_if, 0, 0, "whether its jobs are built", 0, 0},
 
-	{SCOPE_NOTIFY, "webhook", "text", read_notify_target, 0, 0, "an address that is sent the result", 0, 0},
-	{SCOPE_NOTIFY, "email", "text", read_notify_target, 0, 0, "an address", 0, 0},
-	{SCOPE_NOTIFY, "command", "text", read_notify_target, 0, 0, "a command run on the box", 0, 0},
+	{SCOPE_NOTIFY, "webhook", "text", read_notify_target, 0, 0, "an address that the result is sent to, as JSON", 0,
+	 0},
+	{SCOPE_NOTIFY, "email", "text", read_notify_target, 0, 0, "an address that is sent a mail", 0, 0},
+	{SCOPE_NOTIFY, "command", "text", read_notify_target, 0, 0,
+	 "the name of a command that the runner's owner allows", 0, 0},
+	{SCOPE_NOTIFY, "on", "outcomes", read_notify_on, 0, 0, "of which ends: success, failure, change, always", 0, 0},
 	{SCOPE_NOTIFY, "if", "condition", read_notify_if, 0, 0, "whether to tell", 0, 0},
 
 	{SCOPE_LIMITS, "memory", "size", read_size, offsetof(struct plan_limits, memory_bytes), 0, "main memory", 0, 0},

@@ -223,7 +223,8 @@ struct config {
 	struct stage *stages;
 	size_t nstages;
 	int fast_finish;
-	json_t *notify; /* list of {"webhook"|"email"|"command": …}; NULL: none */
+	json_t *notify; /* list of {"webhook"|"email"|"command": …, "on", "if"}; NULL: none */
+	struct yaml_place notify_at;
 	struct patterns only, except;
 	int broken_if; /* the file's own `if` could not be read */
 };
@@ -271,6 +272,8 @@ void rules_prepare(struct config *c);
 /* rules_apply - hits_r: by cell, whether any rule matches. What each did is told to those who ask (cx->why), and a
  * rule that matches nothing is a warning. */
 void rules_apply(struct expansion *x, enum rule_kind kind, const struct cells *cs, char *hits);
+/* notify_settle - the entries of `notify` whose `if` holds, without it; NULL: none. A new reference. */
+json_t *notify_settle(const struct config *c, struct expansion *x);
 /* cell_if - does the condition (NULL does) hold for this job? */
 int cell_if(struct expansion *x, const struct condition *cond, const struct cell *cell, struct yaml_place at);
 

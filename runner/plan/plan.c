@@ -207,7 +207,7 @@ static void plan_config(struct config *c, int has_root, const struct plan_contex
 	cells_release(&cs);
 	plan->stages = x.stages;
 	plan->fast_finish = c->fast_finish;
-	plan->notify = json_incref(c->notify);
+	plan->notify = notify_settle(c, &x);
 	lint_config(c, plan, problems);
 	if (branch_is_built(c, cx)) return;
 	plan_release(plan);

@@ -12,7 +12,7 @@
 /* `.ci.yml` (or `.travis.yml`) → jobs. Pure: no I/O, clock, locale, environment or randomness; the same bytes in give
  * the same bytes out. The language is ci.yml(5). */
 
-enum { PLAN_MAX_JOBS = 200, PLAN_MAX_FILE_BYTES = 1 << 20 };
+enum { PLAN_MAX_JOBS = 200, PLAN_MAX_NOTICES = 20, PLAN_MAX_FILE_BYTES = 1 << 20 };
 
 /* One reader for both: in .ci.yml what is wrong is an error, in .travis.yml a warning, as Travis had it. */
 enum plan_dialect { PLAN_CI, PLAN_TRAVIS };
@@ -131,7 +131,7 @@ struct plan {
 	int left_out;      /* by a branches rule, which is why there are no jobs */
 	struct vec stages; /* names, in the order they run; empty: none were asked for */
 	int fast_finish;   /* the build has its result with its last required job */
-	json_t *notify;    /* list of {"webhook"|"email"|"command": …, "if": …}; NULL: nobody */
+	json_t *notify;    /* list of {"webhook"|"email"|"command": …, "on": [words]}; NULL: nobody */
 	json_t *listing;   /* the jobs as Travis's tools list them */
 };
 

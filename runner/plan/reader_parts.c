@@ -1,4 +1,4 @@
-/* The parts of a `.ci.yml` that are made of several values: check, publish, matrix, stages, if, notify. */
+/* The parts of a `.ci.yml` that are made of several values: check, publish, matrix, stages, if. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -326,45 +326,4 @@ void read_stage_if(struct reader *r, const struct yaml_node *key, const struct y
 
 	(void)key;
 	stage->broken = condition_to(r, v, &stage->only_if) != 0;
-}
-
-/* --- notify --- */
-
-void read_notify_target(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
-{
-	const char *s = text_of(r, key, v);
-
-	if (s && json_object_set_new(*(json_t **)to, key->text, json_string(s))) die("cannot make JSON");
-}
-
-void read_notify_if(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
-{
-	struct condition *c = NULL;
-
-	if (!condition_to(r, v, &c)) read_notify_target(r, key, v, to);
-	condition_free(&c);
-}
-
-static void read_notify_one(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, struct config *c)
-{
-	json_t *o = json_object();
-	size_t targets;
-
-	read_map(r, key, v, SCOPE_NOTIFY, &o, NULL);
-	targets = json_object_size(o) - (json_object_get(o, "if") != NULL);
-	if (v->kind == YAML_MAP && targets != 1)
-		wrong(r, node_place(v), "an entry of 'notify' needs one of webhook, email and command");
-	if (!c->notify) c->notify = json_array();
-	if (json_array_append_new(c->notify, o)) die("cannot make JSON");
-}
-
-void read_notify(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
-{
-	size_t n = v->kind == YAML_LIST ? v->len : !yaml_is_null(v);
-
-	if (n > EXPAND_MAX_RULES) {
-		wrong(r, node_place(v), "'notify' has %zu entries; at most %d are taken", n, (int)EXPAND_MAX_RULES);
-		return;
-	}
-	for (size_t i = 0; i < n; i++) read_notify_one(r, key, v->kind == YAML_LIST ? v->items[i] : v, to);
 }

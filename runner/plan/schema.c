@@ -13,6 +13,8 @@
 #define ONE_OF(words) "{\"enum\": [" words "]}"
 #define DEF(name) "{\"$ref\": \"#/definitions/" name "\"}"
 
+#define OUTCOME ONE_OF("\"success\", \"failure\", \"change\", \"always\"")
+
 /* What stands for each of the table's types; "" where the inner scope says it all. */
 static const struct {
 	const char *name, *schema;
@@ -35,6 +37,7 @@ static const struct {
 		 "}, {\"type\": \"object\", \"additionalProperties\": " LIST "}]}"},
 	{"events", "{\"anyOf\": [" ONE_OF("\"push\", \"pull_request\"") ", {\"type\": \"array\", \"items\": " ONE_OF(
 			   "\"push\", \"pull_request\"") "}]}"},
+	{"outcomes", "{\"anyOf\": [" OUTCOME ", {\"type\": \"array\", \"items\": " OUTCOME "}]}"},
 	{"off, install or on", ONE_OF("false, true, \"off\", \"install\", \"on\"")},
 	{"unix, qemu, solo5-spt, solo5-hvt or command",
 	 ONE_OF("\"unix\", \"qemu\", \"solo5-spt\", \"solo5-hvt\", \"command\"")},

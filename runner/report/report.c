@@ -33,6 +33,15 @@ json_t *report_time(int64_t at_ms)
 	return at_ms ? json_integer(at_ms) : json_null();
 }
 
+static json_t *stage_of(const struct job_row *j)
+{
+	_cleanup_json_ json_t *spec = NULL;
+	struct err none;
+
+	if (!j->spec || json_parse("job", j->spec, strlen(j->spec), &spec, &none)) return json_null();
+	return report_text(json_string_or(spec, "stage", NULL));
+}
+
 static json_t *job_json(const struct build_row *b, const struct job_row *j)
 {
 	json_t *o = json_object();
@@ -40,6 +49,7 @@ static json_t *job_json(const struct build_row *b, const struct job_row *j)
 	json_object_set_new(o, "id", json_integer(j->id));
 	json_object_set_new(o, "number", json_sprintf("%d.%d", b->number, j->number));
 	json_object_set_new(o, "name", report_text(j->name));
+	json_object_set_new(o, "stage", stage_of(j));
 	json_object_set_new(o, "backend", report_text(j->backend));
 	json_object_set_new(o, "arch", report_text(j->arch));
 	json_object_set_new(o, "emulated", json_boolean(j->emulated));

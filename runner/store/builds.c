@@ -215,8 +215,10 @@ int builds_settle(struct store *s, int64_t build_id, int64_t now_ms, struct err 
 	if (!build_state_may(from, to))
 		die("build %lld: '%s' to '%s' is not in the table", (long long)build_id, build_state_name(from),
 		    build_state_name(to));
-	return db_run(s->db, "UPDATE builds SET state = $1, finished_ms = $2 WHERE id = $3",
-		      DB_ARGS(db_text(build_state_name(to)), db_int(now_ms), db_int(build_id)), NULL, e);
+	if (db_run(s->db, "UPDATE builds SET state = $1, finished_ms = $2 WHERE id = $3",
+		   DB_ARGS(db_text(build_state_name(to)), db_int(now_ms), db_int(build_id)), NULL, e))
+		return -1;
+	return notices_settle(s, build_id, to, now_ms, e);
 }
 
 /* --- reading --- */

@@ -8,4 +8,7 @@ int builds_start(struct store *s, int64_t build_id, int64_t now_ms, struct err *
 /* Its final state, if no job is unfinished any more. */
 int builds_settle(struct store *s, int64_t build_id, int64_t now_ms, struct err *e) MUST_USE;
 
+/* notices.c, within the caller's transaction: the build's waiting notices are due, or unwanted. */
+int notices_settle(struct store *s, int64_t build_id, enum build_state state, int64_t now_ms, struct err *e) MUST_USE;
+
 #endif

@@ -132,6 +132,25 @@ static const char *const steps[] = {
 	"  name TEXT NOT NULL, reference TEXT NOT NULL, digest TEXT,\n"
 	"  PRIMARY KEY (build_id, name)\n"
 	") STRICT;\n",
+
+	"CREATE TABLE notices (\n"
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+	"  event_id INTEGER NOT NULL REFERENCES events (id),\n"
+	"  build_id INTEGER REFERENCES builds (id),\n"
+	"  delivery TEXT NOT NULL UNIQUE,\n"
+	"  kind TEXT NOT NULL CHECK (kind IN ('webhook', 'email', 'command')),\n"
+	"  target TEXT NOT NULL,\n"
+	"  ends INTEGER NOT NULL,\n"
+	"  state TEXT NOT NULL DEFAULT 'waiting'\n"
+	"    CHECK (state IN ('waiting', 'due', 'sent', 'unwanted', 'given up')),\n"
+	"  attempts INTEGER NOT NULL DEFAULT 0,\n"
+	"  next_try_ms INTEGER NOT NULL DEFAULT 0,\n"
+	"  reason TEXT,\n"
+	"  due_ms INTEGER NOT NULL DEFAULT 0,\n"
+	"  done_ms INTEGER NOT NULL DEFAULT 0\n"
+	") STRICT;\n"
+	"CREATE INDEX notices_of_event ON notices (event_id);\n"
+	"CREATE INDEX notices_due ON notices (next_try_ms) WHERE state = 'due';\n",
 };
 
 static int version_of(struct db *db, int64_t *version_r, struct err *e)

@@ -234,4 +234,58 @@ int store_job_lost(struct store *s, int64_t id, int attempt, const char *reason,
  *  err ERR_BUSY it is being published, which is not stopped half way; ERR_DENIED it has ended */
 int store_job_cancel(struct store *s, int64_t id, const char *reason, int64_t now_ms, struct err *e) MUST_USE;
 
+/* --- notices: who is told of a build's end ---
+ * They wait from when the build is planned. In the transaction that gives the build its final state, those that asked
+ * for such an end are due; a process of its own delivers them, at least once each, under one delivery id. */
+enum notice_kind { NOTICE_WEBHOOK, NOTICE_EMAIL, NOTICE_COMMAND };
+enum notice_state {
+	NOTICE_WAITING,
+	NOTICE_DUE,
+	NOTICE_SENT,
+	NOTICE_UNWANTED, /* the build ended otherwise */
+	NOTICE_GIVEN_UP, /* `reason` says why */
+};
+enum notice_end { END_SUCCESS = 1, END_FAILURE = 2, END_CHANGE = 4, END_ANY = 8 };
+const char *notice_kind_name(enum notice_kind k);
+const char *notice_state_name(enum notice_state st);
+int notice_kind_parse(const char *name, enum notice_kind *kind_r);
+int notice_end_parse(const char *name, enum notice_end *end_r); /* "success", … */
+
+struct notice_new {
+	enum notice_kind kind;
+	const char *target;
+	unsigned ends;
+	const char *delivery; /* a new id, hex */
+};
+struct notice_row {
+	int64_t id, build_id, repo_id; /* build_id 0: it waits */
+	enum notice_kind kind;
+	enum notice_state state;
+	char *target, *delivery, *reason;
+	int attempts; /* begun ones */
+	int64_t next_try_ms, due_ms, done_ms;
+};
+void notice_row_release(struct notice_row *r);
+void notice_rows_free(struct notice_row **rows, size_t n);
+
+/* store_notices_plan - what the event's build is to have, in the place of what was said before; for an event that is
+ * still new, so that a build never is without them. */
+int store_notices_plan(struct store *s, int64_t event_id, const struct notice_new *notices, size_t n,
+		       struct err *e) MUST_USE;
+int store_notice_get(struct store *s, int64_t id, struct notice_row *r, struct err *e) MUST_USE;
+/* The one that is due for the longest, of repositories other than these (0: none); 1: there is none. */
+int store_notice_next_due(struct store *s, int64_t now_ms, const int64_t away[STORE_MOST_AWAY], struct notice_row *r,
+			  struct err *e) MUST_USE;
+/* attempts + 1, due again at next_try_ms if nothing more is heard of this attempt. Committed before anything is sent.
+ */
+int store_notice_begin(struct store *s, int64_t id, int64_t next_try_ms, struct err *e) MUST_USE;
+/* This attempt failed, and will be made again when it is due. */
+int store_notice_retry(struct store *s, int64_t id, const char *reason, int64_t next_try_ms, struct err *e) MUST_USE;
+/* to: NOTICE_SENT or NOTICE_GIVEN_UP */
+int store_notice_close(struct store *s, int64_t id, enum notice_state to, const char *reason, int64_t now_ms,
+		       struct err *e) MUST_USE;
+/* Newest first, at most `limit`, of builds that have ended; repo_id 0: all. */
+int store_notice_list(struct store *s, int64_t repo_id, size_t limit, struct notice_row **rows_r, size_t *n_r,
+		      struct err *e) MUST_USE;
+
 #endif

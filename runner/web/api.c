@@ -144,6 +144,7 @@ static const struct http_route routes[] = {
 	{"GET", "/healthz", get_health, NULL},
 	{"GET", "/ci.schema.json", get_schema, NULL},
 	{"GET", "/api/v1/builds/:id", get_build, NULL},
+	{"GET", "/builds/:id", get_build, NULL}, /* what CI_BUILD_URL names */
 	{"GET", "/api/v1/repos/:owner/:name/key", get_key, NULL},
 };
 

@@ -142,12 +142,27 @@ static const struct {
 	{"image: x\nscript: a\ngit: {submodules: yes, lfs: on, depth: 0}\n",
 	 "ci:3:29: large files are never fetched: 'lfs' can only be off\n"
 	 "ci:3:40: '0' in 'depth' must be a whole number from 1 to 1000000\n"},
+	{"image: x\nscript: a\nnotify:\n- webhook: https://me:pw@h/x\n- webhook: file:///etc/passwd\n"
+	 "- {email: 'a@b, c@d'}\n- {email: \"a@b\\nBcc: x@y\"}\n- {email: -oQ@b}\n- command: rm -rf /\n- command: "
+	 "../x\n"
+	 "- {command: x, on: [never]}\n",
+	 "ci:4:12: 'https://me:pw@h/x' in 'webhook' must hold no user name\n"
+	 "ci:5:12: 'file:///etc/passwd' in 'webhook' must be an https:// or http:// address\n"
+	 "ci:6:11: 'a@b, c@d' in 'email' must be an address like me@example.org\n"
+	 "ci:7:11: 'a@b Bcc: x@y' in 'email' must be an address like me@example.org\n"
+	 "ci:8:11: '-oQ@b' in 'email' must be an address like me@example.org\n"
+	 "ci:9:12: 'rm -rf /' in 'command' must be the name of a command that the runner's owner allows: letters, "
+	 "digits, '.', '_' and '-'\n"
+	 "ci:10:12: '../x' in 'command' must be the name of a command that the runner's owner allows: letters, digits, "
+	 "'.', '_' and '-'\n"
+	 "ci:11:21: 'never' in 'on' must be one of success, failure, change, always\n"},
 	{"image: x\nscript: a\ncache: [/etc, ~/../x]\nnotify: [{webhook: a, email: b}, {}]\n",
 	 "ci:3:1: warning: 'cache' is read but not carried out by this version yet\n"
 	 "ci:3:9: '/etc' in 'cache' must be below the source folder or ~/\n"
 	 "ci:3:15: '~/../x' in 'cache' must be below the source folder: no '..'\n"
-	 "ci:4:1: warning: 'notify' is read but not carried out by this version yet\n"
 	 "ci:4:10: an entry of 'notify' needs one of webhook, email and command\n"
+	 "ci:4:20: 'a' in 'webhook' must be an https:// or http:// address\n"
+	 "ci:4:30: 'b' in 'email' must be an address like me@example.org\n"
 	 "ci:4:34: an entry of 'notify' needs one of webhook, email and command\n"},
 	/* warnings alone do not refuse; they are shown beside errors */
 	{"image: x\nscript: a\nbackend: unix\nfoo: 1\npublish: {repo: /r, files: a}\n",
@@ -423,7 +438,6 @@ static void test_other_traps(void **state)
 		      "for more than one\n"
 		      "ci:5:23: warning: branch '/^a$b/' matches nothing that a branch can be called\n"
 		      "ci:6:5: warning: 'brnach' is no attribute and is compared as a text, did you mean 'branch'?\n"
-		      "ci:7:1: warning: 'notify' is read but not carried out by this version yet\n"
 		      "ci:8:1: warning: 'cache' is read but not carried out by this version yet\n"
 		      "ci:11:36: warning: no job has the fs 'b'\n"
 		      "ci:11:52: warning: branch 'refs/heads/main' matches nothing: a branch's name has no refs/heads/ "

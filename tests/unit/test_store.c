@@ -998,7 +998,10 @@ static void test_jobs_live_through_their_new_table(void **state)
 	store_close(&f->s);
 	store_close(&f->other);
 	ok(db_open(f->path, &db, &f->e));
-	ok(db_script(db, "DELETE FROM jobs WHERE id = 2; DROP TABLE build_images; PRAGMA user_version = 3", &f->e));
+	ok(db_script(
+		db,
+		"DELETE FROM jobs WHERE id = 2; DROP TABLE notices; DROP TABLE build_images; PRAGMA user_version = 3",
+		&f->e));
 	db_close(&db);
 	ok(store_open(f->path, &f->s, &f->e));
 	ok(store_open(f->path, &f->other, &f->e));
@@ -1026,7 +1029,7 @@ static void test_newer_schema_is_refused(void **state)
 	ok(db_open(f->path, &db, &f->e));
 	ok(db_script(db, "PRAGMA user_version = 99", &f->e));
 	db_close(&db);
-	fails(store_open(f->path, &s, &f->e), ERR_INPUT, "has schema 99, this runner knows up to 5");
+	fails(store_open(f->path, &s, &f->e), ERR_INPUT, "has schema 99, this runner knows up to 6");
 	assert_null(s);
 }
 
@@ -1288,6 +1291,80 @@ static void test_new_file_opened_by_many(void **state)
 	}
 }
 
+/* --- notices --- */
+
+/* One build that ends so, with a notice for each end; "wsswu": their states' first letters, always first. */
+static void assert_notices(struct fixture *f, const char *delivery, char *commit, enum job_state end, const char *due)
+{
+	static const unsigned ends[] = {END_ANY, END_SUCCESS, END_FAILURE, END_CHANGE};
+	const struct job_end ended = {.state = end, .reason = end == JOB_PASSED ? NULL : "because", .exit_code = 1};
+	int64_t event = add_event(f, delivery, commit), build;
+	struct notice_new notices[ARRAY_LEN(ends)];
+	struct notice_row *rows;
+	char ids[ARRAY_LEN(ends)][80], got[20] = "";
+	size_t n;
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		snprintf(ids[i], sizeof(ids[i]), "%s-%zu", delivery, i);
+		notices[i] = (struct notice_new){NOTICE_WEBHOOK, "https://x", ends[i], ids[i]};
+	}
+	/* What was planned before it was cut off is not there twice. */
+	ok(store_notices_plan(f->s, event, notices, 2, &f->e));
+	ok(store_notices_plan(f->s, event, notices, ARRAY_LEN(ends), &f->e));
+	ok(store_build_add(f->s, event, two_jobs, 1, NULL, 3000, &build, &f->e));
+	if (end == JOB_CANCELED)
+		ok(store_job_cancel(f->s, build, "by hand", 4500, &f->e));
+	else
+		ok(store_job_finish(f->s, claim(f, 1), 1, &ended, 4500, &f->e));
+	ok(store_notice_list(f->other, 0, ARRAY_LEN(ends), &rows, &n, &f->e));
+	assert_int_equal(n, ARRAY_LEN(ends));
+	for (size_t i = 0; i < n; i++) got[n - 1 - i] = rows[i].state == NOTICE_DUE ? 'd' : '-';
+	assert_int_equal(rows[0].build_id, build);
+	notice_rows_free(&rows, n);
+	assert_string_equal(got, due);
+}
+
+static void test_notices_by_how_a_build_ended(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_notices(f, "n1", commit_a, JOB_PASSED, "dd-d");
+	assert_notices(f, "n2", commit_b, JOB_PASSED, "dd--");
+	assert_notices(f, "n3", commit_a, JOB_ERRORED, "d-dd");
+	assert_notices(f, "n4", commit_b, JOB_FAILED, "d-d-");
+	assert_notices(f, "n5", commit_a, JOB_CANCELED, "d---");
+	assert_notices(f, "n6", commit_b, JOB_PASSED, "dd-d");
+}
+
+static void test_a_notice_is_tried_and_closed(void **state)
+{
+	struct fixture *f = *state;
+	const int64_t none[STORE_MOST_AWAY] = {0}, ours[STORE_MOST_AWAY] = {1};
+	struct notice_row row;
+	int64_t id;
+
+	assert_notices(f, "n1", commit_a, JOB_PASSED, "dd-d");
+	assert_int_equal(store_notice_next_due(f->s, 4499, none, &row, &f->e), 1);
+	assert_int_equal(store_notice_next_due(f->s, 4500, ours, &row, &f->e), 1);
+	ok(store_notice_next_due(f->s, 4500, none, &row, &f->e));
+	assert_string_equal(row.delivery, "n1-0");
+	id = row.id;
+	notice_row_release(&row);
+	ok(store_notice_begin(f->s, id, 9000, &f->e));
+	ok(store_notice_next_due(f->s, 4500, none, &row, &f->e));
+	assert_int_not_equal(row.id, id);
+	notice_row_release(&row);
+	ok(store_notice_retry(f->s, id, "no answer", 8000, &f->e));
+	ok(store_notice_get(f->other, id, &row, &f->e));
+	assert_int_equal(row.attempts, 1);
+	assert_int_equal(row.next_try_ms, 8000);
+	assert_string_equal(row.reason, "no answer");
+	notice_row_release(&row);
+	ok(store_notice_close(f->s, id, NOTICE_SENT, NULL, 9000, &f->e));
+	fails(store_notice_begin(f->s, id, 1, &f->e), ERR_DENIED, "has moved on");
+	fails(store_notice_get(f->s, 99, &row, &f->e), ERR_MISSING, "no notice 99");
+}
+
 #define with_store(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -1325,6 +1402,8 @@ int main(void)
 		with_store(test_a_stage_that_fails_ends_the_build),
 		with_store(test_a_build_does_not_wait_for_what_is_not_awaited),
 		with_store(test_jobs_live_through_their_new_table),
+		with_store(test_notices_by_how_a_build_ended),
+		with_store(test_a_notice_is_tried_and_closed),
 		with_store(test_newer_schema_is_refused),
 		with_store(test_other_files_are_refused),
 		with_store(test_full_disk_leaves_nothing_half_done),
