@@ -16,6 +16,7 @@ struct keep {
 };
 
 /* keep_choose - out: the names (40 hex digits) of the folders under `path` that are one too many, by name.
+ *  err  also ERR_INPUT a line of `pins` or `holds` that is no commit: nothing may go then
  *  in   tip  of the branch, before the commit that is to be made; NULL: there is none yet */
 int keep_choose(git_repository *git, const git_commit *tip, const struct keep *k, struct vec *gone_r,
 		struct err *e) MUST_USE;
