@@ -370,7 +370,7 @@ static json_t *publish_order(struct job *j, struct err *e)
 	}
 	order = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:o, s:s, "
-		"s:I, s:s, s:b}",
+		"s:I, s:s, s:b, s:b, s:s*, s:s*, s:i}",
 		"remote", p->repo, "branch", p->branch, "path", p->path, "commit", j->build.commit, "source_repo",
 		j->repo.name, "source_branch", j->build.branch ? j->build.branch : "", "backend",
 		j->spec.backend ? j->spec.backend : "", "arch", j->spec.arch ? j->spec.arch : image_host_arch(),
@@ -378,7 +378,8 @@ static json_t *publish_order(struct job *j, struct err *e)
 		"cache", cache, "known_hosts", pins, "source_mirror", j->mirror, "keep", p->keep, "state",
 		j->home.state, "repo_id", (json_int_t)j->repo.id, "files", list_files(j), "image_name",
 		j->spec.image ? j->spec.image : "", "event", (json_int_t)(j->exec ? 0 : j->event.id), "sign_key",
-		sign_key, "make_sign_key", 1);
+		sign_key, "make_sign_key", 1, "no_latest", !p->latest, "message", p->message, "author", p->author,
+		"mode", p->mode);
 	/* A person's own build has no number among the pushes, and a key that is made for it alone would say nothing.
 	 */
 	if (order && j->exec && !fs_exists(sign_key)) {

@@ -154,6 +154,13 @@ const struct key ci_keys[] = {
 	{SCOPE_PUBLISH, "path", "text", read_path, PUBLISH(path), 0,
 	 "the folder in it; {backend}, {arch}, {branch} and further axes are filled in; {backend} by default", 0, 0},
 	{SCOPE_PUBLISH, "keep", "number", read_keep, PUBLISH(keep), 0, "images kept; 0, the default: all", 0, 0},
+	{SCOPE_PUBLISH, "latest", "yes or no", read_yes_no, PUBLISH(latest), 0,
+	 "whether 'latest' may move to it; yes by default", 0, 0},
+	{SCOPE_PUBLISH, "message", "text", read_text, PUBLISH(message), 0,
+	 "of the commit; {commit}, {backend}, {arch}, {branch}, {repository}, {path} and {job} are filled in", 0, 0},
+	{SCOPE_PUBLISH, "author", "text", read_author, PUBLISH(author), 0, "of the commit: Name <mail>", 0, 0},
+	{SCOPE_PUBLISH, "mode", "0755 or 0644", read_mode, PUBLISH(mode), 0,
+	 "of the image; by default as the script left it", 0, 0},
 };
 
 const size_t ci_keys_len = ARRAY_LEN(ci_keys);

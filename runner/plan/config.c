@@ -100,6 +100,8 @@ void plan_publish_release(struct plan_publish *p)
 	free(p->branch);
 	free(p->key);
 	free(p->path);
+	free(p->message);
+	free(p->author);
 	vec_release(&p->files);
 	*p = (struct plan_publish){0};
 }

@@ -120,6 +120,10 @@ static json_t *publish_to_json(const struct plan_publish *p)
 	put(o, "files", list_of(&p->files));
 	put_text(o, "path", p->path);
 	put_int(o, "keep", p->keep);
+	if (p->repo && !p->latest) put(o, "latest", json_false());
+	if (p->mode) put_int(o, "mode", p->mode);
+	put_text(o, "message", p->message);
+	put_text(o, "author", p->author);
 	return o;
 }
 
@@ -335,7 +339,11 @@ static int take_publish(const json_t *o, struct plan_publish *p, struct err *e)
 	if (take_text(publish, "repo", &p->repo, e) || take_text(publish, "branch", &p->branch, e)) return -1;
 	if (take_text(publish, "key", &p->key, e) || take_text(publish, "path", &p->path, e)) return -1;
 	if (take_list(publish, "files", &p->files, e) || take_small(publish, "keep", &p->keep, e)) return -1;
+	if (take_text(publish, "message", &p->message, e) || take_text(publish, "author", &p->author, e)) return -1;
+	if (take_small(publish, "mode", &p->mode, e)) return -1;
 	if (!p->repo) return 0;
+	p->latest = json_bool_or(publish, "latest", 1);
+	if (p->mode && p->mode != 0755 && p->mode != 0644) return err_set(e, ERR_INPUT, "'mode' is not 0755 or 0644");
 	if (!p->branch || !p->files.len) return err_set(e, ERR_INPUT, "'publish' lacks its branch or files");
 	if (!p->path || bad_path(p->path)) return err_set(e, ERR_INPUT, "'publish' has no good path");
 	return 0;

@@ -45,6 +45,8 @@ struct plan_env {
 
 enum plan_boot { BOOT_NONE, BOOT_UNIX, BOOT_QEMU, BOOT_SOLO5_SPT, BOOT_SOLO5_HVT, BOOT_COMMAND };
 const char *plan_boot_name(enum plan_boot b);
+/* What is wrong with the author of a commit; NULL: nothing. */
+const char *plan_bad_author(const char *s);
 
 struct plan_http { /* one page that a booted image must answer with */
 	char *path;
@@ -78,6 +80,10 @@ struct plan_publish {     /* repo == NULL: this job publishes nothing */
 			     repo is NULL because of the branch or the event alone: `check` may need it */
 	char *path;       /* "{backend}", … already filled in: no braces left; never empty, no "..", not absolute */
 	int keep;         /* images kept in the tree; 0: all */
+	int latest;       /* `latest` may move to it */
+	int mode;         /* of the image: 0755 or 0644; 0: as the script left it */
+	char *message;    /* of the commit, "{commit}" and the like not yet filled in; NULL: the usual one */
+	char *author;     /* "Name <mail>"; NULL: the usual one */
 };
 
 struct plan_limits { /* 0: the box's default */

@@ -94,7 +94,7 @@ read_fn read_image, read_job_name, read_file, read_repo, read_branch, read_http_
 	read_events, read_when, read_check, read_publish, read_path, read_name, read_row_env, read_include,
 	read_exclude, read_allow, read_matrix, read_env, read_axes, read_if, read_stages, read_stage_name,
 	read_stage_if, read_row_stage, read_git, read_notify, read_notify_target, read_notify_if, read_notify_on,
-	read_when_axis, read_submodules, read_lfs;
+	read_when_axis, read_submodules, read_lfs, read_author, read_mode;
 
 /* env_read - the file's `env` in all its forms; env_read_row - one row, of whatever form. */
 void env_read(struct reader *r, const struct yaml_node *v, struct config *c);

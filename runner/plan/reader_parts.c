@@ -103,7 +103,7 @@ static void publish_one(struct reader *r, const struct yaml_node *key, const str
 
 	s->publishes = xrealloc(s->publishes, (s->npublishes + 1) * sizeof(*s->publishes));
 	rule = &s->publishes[s->npublishes++];
-	*rule = (struct publish_rule){.at = node_place(v)};
+	*rule = (struct publish_rule){.at = node_place(v), .publish.latest = 1};
 	read_map(r, key, v, SCOPE_PUBLISH, rule, NULL);
 	if (v->kind != YAML_MAP) return;
 	if (!yaml_get(v, "repo")) wrong(r, rule->at, "'repo' is missing in 'publish': say where to");

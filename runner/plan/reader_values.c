@@ -57,6 +57,7 @@ TEXT_READER(read_http_path, bad_http_path)
 TEXT_READER(read_header, bad_header)
 TEXT_READER(read_sha256, bad_sha256)
 TEXT_READER(read_one_line, bad_line)
+TEXT_READER(read_author, plan_bad_author)
 TEXT_READER(read_text, bad_if_empty)
 
 /* A tag that is left out is the one that moves most. */
@@ -304,6 +305,14 @@ void read_yes_no(struct reader *r, const struct yaml_node *key, const struct yam
 	int i = read_choice(r, key, v, words, ARRAY_LEN(words));
 
 	if (i >= 0) *(int *)to = i & 1;
+}
+
+void read_mode(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
+{
+	static const char *const words[] = {"0644", "0755", "644", "755"};
+	int i = read_choice(r, key, v, words, ARRAY_LEN(words));
+
+	if (i >= 0) *(int *)to = i & 1 ? 0755 : 0644;
 }
 
 void read_boot(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)

@@ -129,6 +129,10 @@ static void settle_publish(const struct config *c, const struct cell *cell, cons
 	to->branch = xstrdup(found->publish.branch ? found->publish.branch : "main");
 	to->key = copy(found->publish.key);
 	to->keep = found->publish.keep;
+	to->latest = found->publish.latest;
+	to->mode = found->publish.mode;
+	to->message = copy(found->publish.message);
+	to->author = copy(found->publish.author);
 	settle_path(found, c, cell, cx, to, problems);
 }
 

@@ -33,6 +33,18 @@ static int64_t number(const char **s, int64_t most)
 	return n;
 }
 
+const char *plan_bad_author(const char *s)
+{
+	static const char form[] = "must be of the form 'Name <mail>'";
+	const char *less = strchr(s, '<'), *more = less ? strchr(less, '>') : NULL;
+
+	if (!less || less - s < 2 || less[-1] != ' ' || !more || more == less + 1 || more[1] || strchr(less + 1, '<'))
+		return form;
+	for (const char *p = s; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127) return "must not hold a control character";
+	return NULL;
+}
+
 const char *bad_duration(const char *s, int64_t *ms_r)
 {
 	static const char form[] = "must be a time with its unit, like 90s, 30m or 1h30m";

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runner/plan/plan.h"
 #include "runner/publish/publish.h"
 #include "runner/publish/remote.h"
 
@@ -100,19 +101,11 @@ static int check_files(const struct publish_request *r, struct err *e)
 	return 0;
 }
 
-/* "Name <mail>", as a commit holds it. */
 static int check_author(const char *author, struct err *e)
 {
-	const char *less = author ? strchr(author, '<') : NULL, *more = less ? strchr(less, '>') : NULL;
+	const char *why = author ? plan_bad_author(author) : NULL;
 
-	if (!author) return 0;
-	if (!less || less == author || less[-1] != ' ' || less - 1 == author || !more || more == less + 1 || more[1] ||
-	    strchr(less + 1, '<'))
-		return err_set(e, ERR_INPUT, "bad author '%s': not of the form 'Name <mail>'", author);
-	for (const char *p = author; *p; p++)
-		if (iscntrl((unsigned char)*p))
-			return err_set(e, ERR_INPUT, "bad author: it holds a control character");
-	return 0;
+	return why ? err_set(e, ERR_INPUT, "bad author '%s': it %s", author, why) : 0;
 }
 
 static int check_message(const char *message, struct err *e)
