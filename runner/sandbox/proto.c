@@ -35,11 +35,12 @@ static const char *const op_names[BOX_OPS] = {
 	[BOX_FAIL] = "fail",
 	[BOX_FILE] = "file",
 	[BOX_PUT_TREE] = "put-tree",
+	[BOX_PUT_CACHE] = "put-cache",
+	[BOX_GET_CACHE] = "get-cache",
 	[BOX_SOCKET] = "socket",
 	[BOX_TAP] = "tap",
 	[BOX_LINE] = "line",
 	[BOX_LINE_SHOW] = "line-show",
-	[BOX_GO] = "go",
 };
 
 const char *box_op_name(enum box_op op)

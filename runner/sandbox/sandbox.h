@@ -7,6 +7,7 @@
 #include "lib/child.h"
 #include "lib/err.h"
 #include "lib/vec.h"
+#include "runner/sandbox/boxcache.h"
 
 /* One job's box: a user namespace with its own mount, pid, net, ipc and uts namespaces, an overlay over the
  * image's layers, and containers run in it by crun, one after the other. The leader talks to the box's first
@@ -74,10 +75,6 @@ struct sandbox_run {
 	int stop_grace_ms;       /* between TERM and KILL in sandbox_stop; default 5000 */
 };
 
-/* sandbox_ready - start a container ahead: all is made, its init waits. Files may be put as before; the next
- * sandbox_start says what it is to run and takes in, out and the grace time from here. */
-int sandbox_ready(struct sandbox *s, int in, int out, int stop_grace_ms, struct err *e) MUST_USE;
-
 /* sandbox_start - run one container; only one at a time. Returns when it is started. */
 int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e) MUST_USE;
 /* Readable when the container has ended: then call sandbox_end, once. A new one for each run; -1 between runs. */
@@ -99,6 +96,16 @@ int sandbox_offline(struct sandbox *s, struct err *e) MUST_USE;
 typedef int sandbox_file_fn(void *arg, const char *path, int fd, unsigned mode, uint64_t size, struct err *e);
 int sandbox_collect(struct sandbox *s, const char *root, const char *glob, sandbox_file_fn *fn, void *arg,
 		    struct err *e) MUST_USE;
+
+/* sandbox_put_cache, sandbox_get_cache - cached folders (paths of the container's) from and to an archive, which is an
+ * open file of the leader's: bytes from where its offset is, made by the box and for it. Between runs; what is bounded
+ * and refused is boxcache.h's.
+ *  in   with  put: a folder in which what is there stays; get: the mark that put told, "" for none
+ *  err  the box goes on; after a put that failed half of it may be there */
+int sandbox_put_cache(struct sandbox *s, int archive, const struct vec *folders, const char *with,
+		      const struct box_cache_limits *l, struct box_cache_report *r, struct err *e) MUST_USE;
+int sandbox_get_cache(struct sandbox *s, int archive, const struct vec *folders, const char *with,
+		      const struct box_cache_limits *l, struct box_cache_report *r, struct err *e) MUST_USE;
 
 /* sandbox_connect - a TCP connection to 127.0.0.1:port inside the box; err ERR_BUSY nothing listens (yet) */
 int sandbox_connect(struct sandbox *s, int port, int *fd_r, struct err *e) MUST_USE;
