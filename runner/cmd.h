@@ -27,6 +27,7 @@ int cmd_status(int argc, char **argv);
 int cmd_watch(int argc, char **argv);
 int cmd_log(int argc, char **argv);
 int cmd_gc(int argc, char **argv);
+int cmd_cache(int argc, char **argv);
 int cmd_timeline(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
 /* internal: started by the daemon and by leaders */

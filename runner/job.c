@@ -221,7 +221,8 @@ static int64_t disk_limit(const struct job *j)
 	return wanted < most ? wanted : most;
 }
 
-static int make_box(struct job *j, struct err *e)
+/* 1: the cache could only be restored in part. */
+static int open_box(struct job *j, int with_cache, struct err *e)
 {
 	_cleanup_free_ char *id = xasprintf("j%lld-%d", (long long)j->row.id, j->row.attempt);
 	_cleanup_free_ char *dir = xasprintf("%s/box", j->dir), *script = job_script(j, &j->second_half),
@@ -249,12 +250,26 @@ static int make_box(struct job *j, struct err *e)
 					.limits = o.limits,
 					.abort_fd = j->abort_fd};
 
-	if (checkout_ensure(&j->home, &sources, &j->sources, e)) return -1;
+	int rc;
+
+	if (!j->sources.name && checkout_ensure(&j->home, &sources, &j->sources, e)) return -1;
 	if (fs_mkdirs(dir, 0700, e) || sandbox_open(&o, &j->box, &notes, e)) return -1;
-	for (size_t i = 0; i < notes.len; i++) log_line(j->log, "slipway: %s", notes.items[i]);
+	for (size_t i = 0; i < notes.len && with_cache; i++) log_line(j->log, "slipway: %s", notes.items[i]);
 	tree = xasprintf("%s/tree", j->sources.name);
 	if (sandbox_put_tree(j->box, tree, source_dir, e) || job_put_submodules(j, source_dir, e)) return -1;
+	rc = with_cache ? job_cache_restore(j, e) : 0;
+	if (rc) return rc;
 	return sandbox_put_file(j->box, script_path, script, strlen(script), 0644, e);
+}
+
+static int make_box(struct job *j, struct err *e)
+{
+	int rc = open_box(j, 1, e);
+
+	if (rc <= 0) return rc;
+	sandbox_close(&j->box);
+	free_p(&j->second_half);
+	return open_box(j, 0, e) ? -1 : 0;
 }
 
 /* A script that ran to its own end: 0 passed, 1 failed, anything else (a set-up phase, a signal) errored. */
@@ -307,6 +322,7 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	if (run_script(j, &r, e)) return -1;
 	judge(j, &r, end, reason_r);
 	if (end->state == JOB_PASSED && !job_collect(j, e)) {
+		job_cache_save(j);
 		sandbox_close(&j->box);
 		return job_check(j, e) || job_publish(j, e) ? -1 : 0;
 	}
@@ -446,6 +462,7 @@ static void release(struct job *j)
 	image_release(&j->image);
 	job_files_release(j);
 	job_network_release(j);
+	job_cache_release(j);
 	job_spec_release(&j->spec);
 	event_row_release(&j->event);
 	repo_release(&j->repo);

@@ -50,6 +50,12 @@ struct job {
 	size_t nout_files;
 	char *boot_file; /* what the boot proof boots, relative to <dir>/out; NULL: nothing */
 	int64_t taken_bytes;
+	struct {                    /* job_cache.c's */
+		struct vec folders; /* of the container's; empty: none is kept */
+		char *dir, *tier;
+		char key[65];
+		char mark[65], hash[65]; /* of what was restored; "": nothing was */
+	} cache;
 	struct sandbox *box;
 	struct checkout sources;
 	int build_over;      /* no other job of it is to run: nobody wants the sources any more */
@@ -115,6 +121,13 @@ void job_exec_shell(struct job *j);
  *  err  ERR_MISSING nothing matches; ERR_INPUT a name that cannot be published, two of one name, too many bytes */
 int job_collect(struct job *j, struct err *e) MUST_USE;
 void job_files_release(struct job *j);
+
+/* --- job_cache.c: folders kept from build to build --- */
+
+/* Into the box. 1: it failed half way, is told in the log, and the box is to be made anew; err ERR_BUSY stopped */
+int job_cache_restore(struct job *j, struct err *e) MUST_USE;
+void job_cache_save(struct job *j); /* after a script that passed */
+void job_cache_release(struct job *j);
 
 /* --- job_step.c: things the leader runs beside the container --- */
 

@@ -111,7 +111,7 @@ static void settings_release(struct settings *s)
 	free(s->image);
 	vec_release(&s->packages);
 	vec_release(&s->artifacts);
-	vec_release(&s->cache);
+	cache_rule_release(&s->cache);
 	condition_free(&s->only_if);
 	for (size_t i = 0; i < PHASE_COUNT; i++) {
 		vec_release(&s->phases[i].commands);
@@ -188,6 +188,8 @@ void job_spec_release(struct job_spec *j)
 	vec_release(&j->packages);
 	vec_release(&j->artifacts);
 	vec_release(&j->cache);
+	vec_release(&j->cache_files);
+	free_p(&j->cache_key);
 	vec_release(&j->withheld);
 	for (size_t i = 0; i < j->nenv; i++) plan_env_release(&j->env[i]);
 	free(j->env);

@@ -160,7 +160,11 @@ enum { DEPTH_ALL = -1 };
 struct settings {
 	unsigned set;
 	char *image;
-	struct vec packages, artifacts, cache;
+	struct vec packages, artifacts;
+	struct cache_rule {
+		struct vec paths, files;
+		char *key;
+	} cache;
 	struct phase phases[PHASE_COUNT];
 	enum plan_network network;
 	struct plan_limits limits;
@@ -235,6 +239,7 @@ void config_read(const struct yaml_node *root, enum plan_dialect dialect, struct
 void config_release(struct config *c);
 void plan_check_release(struct plan_check *c);
 void plan_publish_release(struct plan_publish *p);
+void cache_rule_release(struct cache_rule *c);
 
 /* --- expansion: which jobs there are --- */
 enum { EXPAND_MAX_CELLS = 2000, EXPAND_MAX_RULES = 200 };

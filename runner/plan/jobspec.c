@@ -148,6 +148,8 @@ json_t *job_spec_to_json(const struct job_spec *j)
 	put(o, "phases", phases_to_json(j));
 	put(o, "artifacts", list_of(&j->artifacts));
 	if (j->cache.len) put(o, "cache", list_of(&j->cache));
+	if (j->cache_key) put(o, "cache_key", json_string(j->cache_key));
+	if (j->cache_files.len) put(o, "cache_files", list_of(&j->cache_files));
 	if (j->git.depth != PLAN_GIT_DEPTH || j->git.submodules)
 		put(o, "git", json_pack("{si, sb}", "depth", j->git.depth, "submodules", j->git.submodules));
 	put_text(o, "network", plan_network_name(j->network));
@@ -364,6 +366,7 @@ static int take_all(const json_t *o, struct job_spec *j, struct err *e)
 	if (take_text(o, "backend", &j->backend, e) || take_text(o, "arch", &j->arch, e)) return -1;
 	if (take_axes(o, j, e) || take_text(o, "stage", &j->stage, e)) return -1;
 	if (take_small(o, "stage_number", &j->stage_number, e) || take_list(o, "cache", &j->cache, e)) return -1;
+	if (take_text(o, "cache_key", &j->cache_key, e) || take_list(o, "cache_files", &j->cache_files, e)) return -1;
 	j->git.depth = PLAN_GIT_DEPTH;
 	if (git && take_small(git, "depth", &j->git.depth, e)) return -1;
 	j->git.submodules = json_bool_or(git, "submodules", 0);

@@ -108,7 +108,7 @@ static size_t job_bytes(const struct job_spec *j)
 {
 	size_t n = vec_bytes(&j->packages) + vec_bytes(&j->artifacts) + vec_bytes(&j->publish.files);
 
-	n += vec_bytes(&j->cache) + (j->check.script ? strlen(j->check.script) : 0);
+	n += vec_bytes(&j->cache) + vec_bytes(&j->cache_files) + (j->check.script ? strlen(j->check.script) : 0);
 
 	for (size_t i = 0; i < j->nenv; i++)
 		n += vec_bytes(&j->env[i].chunks) + (j->env[i].text ? strlen(j->env[i].text) : 0) + sizeof(*j->env);

@@ -121,6 +121,8 @@ struct job_spec {
 	int phase_skipped[PHASE_COUNT]; /* "skip" was written */
 	struct vec artifacts;           /* globs */
 	struct vec cache;               /* folders kept from build to build */
+	char *cache_key;                /* what the cache is of; NULL: this job's image, axes and env */
+	struct vec cache_files;         /* and of these files of the commit */
 	struct plan_git git;
 	enum plan_network network;
 	struct plan_limits limits;

@@ -7,7 +7,7 @@
 
 const char *const scope_names[] = {"",       "matrix.include", "matrix.exclude", "matrix",        "branches", "limits",
 				   "when",   "check",          "check.http",     "check.network", "publish",  "git",
-				   "stages", "notify"};
+				   "stages", "notify",         "cache",          "cache.key"};
 
 static const struct key *find_key(const char *name, enum scope scope)
 {

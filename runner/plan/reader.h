@@ -24,7 +24,9 @@ enum scope { /* where a key may stand; bits, in the order of scope_names */
 	     SCOPE_GIT = 1 << 11,
 	     SCOPE_STAGE = 1 << 12,
 	     SCOPE_NOTIFY = 1 << 13,
-	     SCOPE_LAST = SCOPE_NOTIFY,
+	     SCOPE_CACHE = 1 << 14,
+	     SCOPE_CACHE_KEY = 1 << 15,
+	     SCOPE_LAST = SCOPE_CACHE_KEY,
 };
 extern const char *const scope_names[]; /* as they stand in messages */
 
@@ -95,6 +97,8 @@ read_fn read_image, read_job_name, read_file, read_repo, read_branch, read_http_
 	read_exclude, read_allow, read_matrix, read_env, read_axes, read_if, read_stages, read_stage_name,
 	read_stage_if, read_row_stage, read_git, read_notify, read_notify_target, read_notify_if, read_notify_on,
 	read_when_axis, read_submodules, read_lfs, read_author, read_mode;
+
+read_fn read_cache_paths, read_cache_key, read_cache_files, read_cache_text, read_travis_cache;
 
 /* env_read - the file's `env` in all its forms; env_read_row - one row, of whatever form. */
 void env_read(struct reader *r, const struct yaml_node *v, struct config *c);

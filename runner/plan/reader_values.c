@@ -95,7 +95,6 @@ void list_to(struct reader *r, const struct yaml_node *key, const struct yaml_no
 		list_to(r, key, v, bad, to);                                                                           \
 	}
 LIST_READER(read_globs, bad_glob)
-LIST_READER(read_cache, bad_cache)
 
 static int by_text(const void *a, const void *b)
 {

@@ -133,6 +133,8 @@ static json_t *mapping_of(const struct key *k, int axes)
 
 	if (k->inner == SCOPE_MATRIX) return any_of(one, array_of(reference(SCOPE_ROW, axes)));
 	if (!strcmp(k->type, "mapping")) return one;
+	if (!strcmp(k->type, "list or mapping")) return any_of(one, parsed(LIST));
+	if (!strcmp(k->type, "text or mapping")) return any_of(one, parsed(TEXT));
 	if (!strcmp(k->type, "branches")) return any_of(one, parsed(LIST));
 	if (!strcmp(k->type, "stages")) one = any_of(one, parsed(TEXT));
 	return any_of(one, array_of(json_deep_copy(one)));

@@ -250,6 +250,13 @@ static void travis_settle(const struct config *c, const struct cell *cell, struc
 	default_phase(j, PHASE_SCRIPT, language->script);
 }
 
+static void settle_cache(const struct cache_rule *rule, struct job_spec *j)
+{
+	copy_vec(&j->cache, &rule->paths);
+	copy_vec(&j->cache_files, &rule->files);
+	j->cache_key = copy(rule->key);
+}
+
 void settle(const struct config *c, const struct cell *cell, const struct plan_context *cx, struct job_spec *j,
 	    struct plan_problems *problems)
 {
@@ -270,7 +277,7 @@ void settle(const struct config *c, const struct cell *cell, const struct plan_c
 	withhold_keys(&c->settings, &j->withheld);
 	for (size_t i = 0; i < c->include.len; i++) withhold_keys(&c->include.items[i].own, &j->withheld);
 	copy_vec(&j->artifacts, &pick(c, cell, SET_ARTIFACTS)->artifacts);
-	copy_vec(&j->cache, &pick(c, cell, SET_CACHE)->cache);
+	settle_cache(&pick(c, cell, SET_CACHE)->cache, j);
 	settle_git(c->dialect, &pick(c, cell, SET_GIT)->git, &j->git);
 	j->network = pick(c, cell, SET_NETWORK)->network;
 	j->limits = pick(c, cell, SET_LIMITS)->limits;

@@ -236,12 +236,27 @@ const char *bad_glob(const char *s)
 	return strlen(s) > 1024 ? "must be at most 1024 characters long" : NULL;
 }
 
-/* A folder below the source tree, or of the user that builds. */
+/* A folder below the source tree, of the user that builds, or of the image's. */
 const char *bad_cache(const char *s)
 {
-	if (!strncmp(s, "~/", 2)) s += 2;
-	if (!strncmp(s, "$HOME/", 6)) s += 6;
-	if (*s == '/') return "must be below the source folder or ~/";
+	static const char *const not_kept[] = {"proc", "sys", "dev", "run", "build", ".slipway"};
+	int below_source = *s != '/' && strncmp(s, "~/", 2) != 0 && strncmp(s, "$HOME/", 6) != 0;
+
+	if (!below_source) {
+		int absolute = *s == '/';
+
+		s = strchr(s, '/');
+		while (*s == '/') s++;
+		for (size_t i = 0; i < ARRAY_LEN(not_kept) && absolute; i++) {
+			size_t n = strlen(not_kept[i]);
+
+			if (!strncmp(s, not_kept[i], n) && (!s[n] || s[n] == '/'))
+				return "must be below the source folder, ~/ or a folder of the image's own";
+		}
+	}
+	while (!strncmp(s, "./", 2)) s += 2;
+	if (!strcmp(s, ".")) return "must be a folder below it, not all of it";
+	if (below_source && has_part(s, ".git")) return "must have no '.git' part";
 	return bad_glob(s);
 }
 

@@ -156,10 +156,15 @@ static const struct {
 	 "ci:10:12: '../x' in 'command' must be the name of a command that the runner's owner allows: letters, digits, "
 	 "'.', '_' and '-'\n"
 	 "ci:11:21: 'never' in 'on' must be one of success, failure, change, always\n"},
-	{"image: x\nscript: a\ncache: [/etc, ~/../x]\nnotify: [{webhook: a, email: b}, {}]\n",
-	 "ci:3:1: warning: 'cache' is read but not carried out by this version yet\n"
-	 "ci:3:9: '/etc' in 'cache' must be below the source folder or ~/\n"
-	 "ci:3:15: '~/../x' in 'cache' must be below the source folder: no '..'\n"
+	{"image: x\nscript: a\ncache: {key: {files: ['*.lock', ../x], txt: a}, path: a}\n",
+	 "ci:3:1: 'cache' has no 'paths': say which folders are kept\n"
+	 "ci:3:23: '*.lock' in 'files' must be the name of one file: patterns are not looked for\n"
+	 "ci:3:33: '../x' in 'files' must be below the source folder: no '..'\n"
+	 "ci:3:40: unknown key 'txt' in 'key', did you mean 'text'?\n"
+	 "ci:3:49: unknown key 'path' in 'cache', did you mean 'paths'?\n"},
+	{"image: x\nscript: a\ncache: [/proc/x, ~/../x]\nnotify: [{webhook: a, email: b}, {}]\n",
+	 "ci:3:9: '/proc/x' in 'cache' must be below the source folder, ~/ or a folder of the image's own\n"
+	 "ci:3:18: '~/../x' in 'cache' must be below the source folder: no '..'\n"
 	 "ci:4:10: an entry of 'notify' needs one of webhook, email and command\n"
 	 "ci:4:20: 'a' in 'webhook' must be an https:// or http:// address\n"
 	 "ci:4:30: 'b' in 'email' must be an address like me@example.org\n"
@@ -503,6 +508,34 @@ static void test_sealed_values(void **state)
 	plan_release(&plan);
 }
 
+static void test_cache_and_what_it_is_of(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	_cleanup_json_ json_t *json = NULL;
+	struct job_spec back = {0};
+	struct plan plan;
+	struct err e;
+
+	(void)state;
+	plan_of("image: x\nscript: x\ncache: {paths: [~/.opam, /opt/x], key: {text: t, files: [lock, a/b]}}\n"
+		"backend: [a, b]\nmatrix: {include: [{backend: c, cache: y}, {backend: d, cache: {paths: y, key: "
+		"k}}]}\n",
+		&push, &plan);
+	assert_int_equal(plan.njobs, 4);
+	assert_string_equal(plan.jobs[2].cache.items[0], "y");
+	assert_null(plan.jobs[2].cache_key);
+	assert_int_equal(plan.jobs[2].cache_files.len, 0);
+	assert_string_equal(plan.jobs[3].cache_key, "k");
+	json = job_spec_to_json(&plan.jobs[1]);
+	assert_done(job_spec_from_json(json, &back, &e), e);
+	assert_int_equal(back.cache.len, 2);
+	assert_string_equal(back.cache.items[1], "/opt/x");
+	assert_string_equal(back.cache_key, "t");
+	assert_string_equal(back.cache_files.items[1], "a/b");
+	job_spec_release(&back);
+	plan_release(&plan);
+}
+
 static const char demo[] =
 	"cache: [~/.opam, x]\ngit: {depth: 50}\nstages: [test, more]\n"
 	"image: debian:bookworm\nscript: make\nbackend: [unix, xen]\narch: [amd64, arm64]\n"
@@ -816,6 +849,7 @@ int main(void)
 		cmocka_unit_test(test_json_of_what_is_to_come),
 		cmocka_unit_test(test_plan_as_json),
 		cmocka_unit_test(test_sealed_values),
+		cmocka_unit_test(test_cache_and_what_it_is_of),
 		cmocka_unit_test(test_check_and_publish_by_cell),
 		cmocka_unit_test(test_depth_of_history),
 		cmocka_unit_test(test_what_never_publishes),

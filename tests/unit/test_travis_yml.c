@@ -167,12 +167,49 @@ static void test_what_is_mended_is_told(void **state)
 			    "t:2:5: warning: 'amiga' in 'os' is not known\n"
 			    "t:3:1: warning: unknown key 'zebra'\n"
 			    "t:6:9: warning: a command in 'script' must be text: put one that holds ': ' in quotes\n"
-			    "t:7:1: warning: 'cache' is not carried out\n"
 			    "t:9:1: warning: the key 'env' stands here again; it was in line 5\n"
 			    "t:10:1: warning: 'matrix' is read as 'jobs'\n"
 			    "t:10:10: warning: a row of the matrix must be a mapping, not text: left out\n"
 			    "t:11:1: warning: 'notifications' is not carried out\n");
 	plan_release(&plan);
+}
+
+static void test_cache(void **state)
+{
+	static const struct {
+		const char *yaml, *folders, *problems;
+	} caches[] = {
+		{"cache: pip", "~/.cache/pip", ""},
+		{"cache: [bundler, {directories: [x, $HOME/.opam, '${TRAVIS_BUILD_DIR}/y', /home/travis/.z]}]",
+		 "vendor/bundle ~/.bundle x ~/.opam y ~/.z", ""},
+		{"cache:\n  apt: true\n  npm: false\n  timeout: 1000\n  directories:\n  - a\n  - a\n",
+		 "/var/cache/apt/archives a", ""},
+		{"cache: false", "", ""},
+		{"cache: {directories: [$CARGO_HOME/x, ../up, /proc/x]}", "",
+		 "t:1:23: warning: the folder '$CARGO_HOME/x' is not kept: it must hold no variable but $HOME and "
+		 "$TRAVIS_BUILD_DIR\n"
+		 "t:1:38: warning: the folder '../up' is not kept: it must be below the source folder: no '..'\n"
+		 "t:1:45: warning: the folder '/proc/x' is not kept: it must be below the source folder, ~/ or a "
+		 "folder of "
+		 "the image's own\n"},
+		{"cache: zebra", "",
+		 "t:1:8: warning: nothing is known of the cache 'zebra': name its folders under 'directories'\n"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(caches); i++) {
+		_cleanup_free_ char *yaml = xasprintf("%s\nlanguage: c\n", caches[i].yaml), *text = NULL;
+		_cleanup_buf_ struct buf got = BUF_INIT(1000);
+		struct plan plan = {0};
+		struct err e;
+
+		assert_done(make(yaml, &push, &plan, &text, &e), e);
+		for (size_t k = 0; k < plan.jobs[0].cache.len; k++)
+			buf_addf(&got, "%s%s", k ? " " : "", plan.jobs[0].cache.items[k]);
+		assert_string_equal(buf_str(&got), caches[i].folders);
+		assert_string_equal(text, caches[i].problems);
+		plan_release(&plan);
+	}
 }
 
 static void test_what_is_refused(void **state)
@@ -294,6 +331,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_jobs),
 		cmocka_unit_test(test_what_is_mended_is_told),
+		cmocka_unit_test(test_cache),
 		cmocka_unit_test(test_what_is_refused),
 		cmocka_unit_test(test_branches),
 		cmocka_unit_test(test_what_a_job_is),
