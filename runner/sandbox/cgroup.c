@@ -159,10 +159,12 @@ static void note_down(const char *record, const char *dir)
 	if (fd >= 0 && fs_write_all(fd, line, strlen(line), record, &e)) errno = 0; /* a sweep will miss one folder */
 }
 
-/* <parent>/slipway/<name>; NULL and errno. Another box's end may remove slipway/ between the two steps. */
+/* <parent>/slipway-<uid>/<name>; NULL and errno. A folder a user: what is handed to one lets nobody touch another's
+ * groups. Another box's end may remove it between the two steps. */
 static char *make_below(const char *parent, const char *name, const char *controller, const char *record)
 {
-	_cleanup_free_ char *top = xasprintf("%s/slipway", parent), *dir = xasprintf("%s/%s", top, name);
+	_cleanup_free_ char *top = xasprintf("%s/slipway-%u", parent, (unsigned)geteuid()),
+			    *dir = xasprintf("%s/%s", top, name);
 
 	for (int tries = 0; tries < 10; tries++) {
 		if (mkdir(top, 0755) && errno != EEXIST) return NULL;
@@ -319,8 +321,8 @@ static void remove_dir(const char *dir)
 	if (!slash) return;
 	*slash = '\0';
 	/* It stays while others use it, and where an administrator made it for somebody. */
-	if (strlen(top) > 8 && !strcmp(top + strlen(top) - 8, "/slipway") && !stat(top, &st) && st.st_uid == geteuid())
-		rmdir(top);
+	slash = strrchr(top, '/');
+	if (slash && !strncmp(slash, "/slipway", 8) && !stat(top, &st) && st.st_uid == geteuid()) rmdir(top);
 }
 
 void cgroup_remove(struct cgroup *c)
@@ -342,7 +344,7 @@ void cgroup_sweep(const char *record)
 
 		if (!end) break;
 		*end = '\0';
-		if (strstr(p, "/slipway/")) remove_dir(p);
+		if (strstr(p, "/slipway")) remove_dir(p);
 		p = end + 1;
 	}
 }

@@ -7,7 +7,7 @@
 #include "lib/err.h"
 #include "lib/vec.h"
 
-/* A box's control groups: <somewhere we may write>/slipway/<name> in each hierarchy that a wanted limit needs,
+/* A box's control groups: <somewhere we may write>/slipway-<uid>/<name> in each hierarchy that a wanted limit needs,
  * version 1, 2 or both at once. What cannot be had is a note for people, never an error: a box without a limit is
  * still a box.
  * src: cgroups(7), the kernel's cgroup-v1/ and cgroup-v2 documents */

@@ -116,7 +116,7 @@ void doctor_judge_delegation(const char *mountinfo, unsigned long uid, unsigned 
 
 	host_cgroup_view(mountinfo, &view);
 	for (size_t i = 0; i < view.v1.len; i++) {
-		_cleanup_free_ char *dir = xasprintf("%s/%s/slipway", base, view.v1.items[i]);
+		_cleanup_free_ char *dir = xasprintf("%s/%s/slipway-%lu", base, view.v1.items[i], uid);
 
 		if (!is_limiting(view.v1.items[i])) continue;
 		missing += !writable(dir, arg);

@@ -136,7 +136,7 @@ static void test_delegation_makes_folders_where_limits_are(void **state)
 				    "34 31 0:31 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
 				    "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
 	struct finding f = {0};
-	char not_there[] = "/sys/fs/cgroup/memory/slipway", text[2000];
+	char not_there[] = "/sys/fs/cgroup/memory/slipway-1001", text[2000];
 
 	(void)state;
 	doctor_judge_delegation(split, 1001, 1002, all_but, NULL, &f);
@@ -145,9 +145,10 @@ static void test_delegation_makes_folders_where_limits_are(void **state)
 	doctor_judge_delegation(split, 1001, 1002, all_but, not_there, &f);
 	assert_false(f.ok);
 	commands_text(&f, text, sizeof(text));
-	assert_string_equal(text,
-			    "mkdir -p /sys/fs/cgroup/cpu,cpuacct/slipway /sys/fs/cgroup/memory/slipway\n"
-			    "chown -R 1001:1002 /sys/fs/cgroup/cpu,cpuacct/slipway /sys/fs/cgroup/memory/slipway\n");
+	assert_string_equal(
+		text,
+		"mkdir -p /sys/fs/cgroup/cpu,cpuacct/slipway-1001 /sys/fs/cgroup/memory/slipway-1001\n"
+		"chown -R 1001:1002 /sys/fs/cgroup/cpu,cpuacct/slipway-1001 /sys/fs/cgroup/memory/slipway-1001\n");
 	finding_release(&f);
 }
 
