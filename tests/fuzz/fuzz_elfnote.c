@@ -15,5 +15,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (e.kind != ERR_REMOTE || !e.text[0] || entry) {
 		abort();
 	}
+	e = (struct err){.kind = ERR_NONE};
+	if (elfnote_solo5(data, size, ELFNOTE_SOLO5_SPT, &e) && (e.kind != ERR_REMOTE || !e.text[0])) abort();
+	if (elf_arch(data, size) && size < 20) abort();
 	return 0;
 }

@@ -148,13 +148,77 @@ static void test_cut_short_anywhere(void **state)
 	}
 }
 
+/* The same place, with Solo5's note in it. */
+static void test_solo5_images(void **state)
+{
+	struct {
+		Elf64_Ehdr h;
+		Elf64_Phdr note;
+		uint32_t head[3];
+		char name[8];
+		uint32_t info[4];
+	} t = {.h = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+		     .e_type = ET_EXEC,
+		     .e_machine = EM_AARCH64,
+		     .e_phoff = sizeof(Elf64_Ehdr),
+		     .e_phentsize = sizeof(Elf64_Phdr),
+		     .e_phnum = 1},
+	       .note = {.p_type = PT_NOTE,
+			.p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
+			.p_filesz = 36,
+			.p_align = 4},
+	       .head = {6, 16, 0x31494241},
+	       .name = "Solo5",
+	       .info = {2, 2, 0, 0}};
+	struct err e;
+
+	(void)state;
+	assert_done(elfnote_solo5(&t, sizeof(t), ELFNOTE_SOLO5_SPT, &e), e);
+	assert_refused(elfnote_solo5(&t, sizeof(t), ELFNOTE_SOLO5_HVT, &e), e, ERR_REMOTE,
+		       "a Solo5 image for spt, not for hvt");
+	t.info[0] = 77;
+	assert_refused(elfnote_solo5(&t, sizeof(t), ELFNOTE_SOLO5_HVT, &e), e, ERR_REMOTE,
+		       "a Solo5 image for ?, not for hvt");
+	t.head[2] = 1;
+	assert_refused(elfnote_solo5(&t, sizeof(t), ELFNOTE_SOLO5_SPT, &e), e, ERR_REMOTE, "no Solo5 note");
+	t.head[1] = 17;
+	assert_refused(elfnote_solo5(&t, sizeof(t), ELFNOTE_SOLO5_SPT, &e), e, ERR_REMOTE, "an ELF note is cut short");
+}
+
+static void test_whose_program_it_is(void **state)
+{
+	static const struct {
+		unsigned char data, low, high;
+		const char *arch;
+	} rows[] = {{ELFDATA2LSB, EM_X86_64, 0, "amd64"},
+		    {ELFDATA2LSB, EM_386, 0, "i386"},
+		    {ELFDATA2LSB, EM_AARCH64, 0, "arm64"},
+		    {ELFDATA2LSB, EM_ARM, 0, "armhf"},
+		    {ELFDATA2MSB, 0, EM_S390, "s390x"},
+		    {ELFDATA2LSB, EM_RISCV, 0, "riscv64"},
+		    {ELFDATA2LSB, 0xff, 0xff, "an unknown machine"}};
+	unsigned char head[20] = {0x7f, 'E', 'L', 'F'};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		head[EI_DATA] = rows[i].data;
+		head[18] = rows[i].low;
+		head[19] = rows[i].high;
+		assert_string_equal(elf_arch(head, sizeof(head)), rows[i].arch);
+	}
+	assert_null(elf_arch(head, 19));
+	assert_null(elf_arch("#!/bin/sh\necho not a program\n", 30));
+	assert_true(elf_fits("amd64", "amd64") && elf_fits("i386", "amd64") && elf_fits("armhf", "armel"));
+	assert_false(elf_fits("amd64", "i386") || elf_fits("armhf", "arm64") ||
+		     elf_fits("an unknown machine", "amd64"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_the_entry_is_found),
-		cmocka_unit_test(test_a_32_bit_image),
-		cmocka_unit_test(test_bad_images_are_refused),
-		cmocka_unit_test(test_cut_short_anywhere),
+		cmocka_unit_test(test_the_entry_is_found),     cmocka_unit_test(test_a_32_bit_image),
+		cmocka_unit_test(test_bad_images_are_refused), cmocka_unit_test(test_cut_short_anywhere),
+		cmocka_unit_test(test_solo5_images),           cmocka_unit_test(test_whose_program_it_is),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

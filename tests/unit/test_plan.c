@@ -45,6 +45,15 @@ static const struct {
 	{"image: x\nscript: a\ncheck: {boot: unix, file: x, script: ./t, network: {delay: 5, loss: 1}}\n",
 	 "ci:3:60: '5' in 'delay' must be a time from 1ms to 60s, like 50ms\n"
 	 "ci:3:69: '1' in 'loss' must be from 0% to 100%, like 1% or 0.5%\n"},
+	{"image: x\nscript: a\ncheck: {boot: unix, file: x, port: 0, args: \"a\\nb\", network: {rate: 1, loss: "
+	 "101%}}\n",
+	 "ci:3:36: '0' in 'port' must be a whole number from 1 to 65535\n"
+	 "ci:3:45: 'a b' in 'args' must hold no control character\n"
+	 "ci:3:69: '1' in 'rate' must be a rate from 8kbit to 10gbit, like 1mbit\n"
+	 "ci:3:78: '101%' in 'loss' must be from 0% to 100%, like 1% or 0.5%\n"},
+	{"image: x\nscript: a\ncheck: {boot: unix, file: x, http: [{path: /}, {header: 'a b: c'}, {sha256: AB}]}\n",
+	 "ci:3:57: 'a b: c' in 'header' must be a header like 'Content-Type: text/html', or its name alone\n"
+	 "ci:3:77: 'AB' in 'sha256' must be 64 hexadecimal digits in lower case\n"},
 	{"image:\nscript: a\n", "ci:1:7: 'image' must be text, not empty\n"},
 	{"image: [a]\nscript: a\n", "ci:1:8: 'image' must be text, not a list\n"},
 	{"image: --help\nscript: a\n", "ci:1:8: '--help' in 'image' must be an image's name\n"},
@@ -715,11 +724,20 @@ static void test_same_bytes_in_same_bytes_out(void **state)
 /* What the reader does not take yet, the job's form holds all the same. */
 static void test_json_of_what_is_to_come(void **state)
 {
-	struct job_spec j = {
-		.name = (char[]){"n"},
-		.image = (char[]){"i"},
-		.git = {.depth = 3, .submodules = 1},
-		.check = {.boot = BOOT_UNIX, .delay_ms = 50, .loss_ppm = 10000, .script = (char[]){"./t"}}};
+	struct plan_http pages[] = {{.path = (char[]){"/"}, .status = 200, .contains = (char[]){"x"}},
+				    {.path = (char[]){"/a"}, .status = 404, .header = (char[]){"Server"}}};
+	struct job_spec j = {.name = (char[]){"n"},
+			     .image = (char[]){"i"},
+			     .git = {.depth = 3, .submodules = 1},
+			     .check = {.boot = BOOT_UNIX,
+				       .delay_ms = 50,
+				       .loss_ppm = 10000,
+				       .rate_bit = 64000,
+				       .port = 80,
+				       .args = (char[]){"-v"},
+				       .http = pages,
+				       .nhttp = 2,
+				       .script = (char[]){"./t"}}};
 	_cleanup_json_ json_t *json = job_spec_to_json(&j), *again = NULL;
 	struct job_spec back = {0};
 	struct err e;
@@ -729,6 +747,11 @@ static void test_json_of_what_is_to_come(void **state)
 	assert_int_equal(back.git.submodules, 1);
 	assert_int_equal(back.check.delay_ms, 50);
 	assert_int_equal(back.check.loss_ppm, 10000);
+	assert_int_equal(back.check.rate_bit, 64000);
+	assert_int_equal(back.check.port, 80);
+	assert_string_equal(back.check.args, "-v");
+	assert_int_equal(back.check.nhttp, 2);
+	assert_string_equal(back.check.http[1].header, "Server");
 	assert_string_equal(back.check.script, "./t");
 	again = job_spec_to_json(&back);
 	assert_true(json_equal(json, again));
