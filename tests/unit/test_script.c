@@ -1,6 +1,8 @@
 /* The job script, run for real by every shell that jobs meet: dash, busybox's ash, bash, and bash as sh. */
 #include "tests/unit/unit.h"
 
+#include <unistd.h>
+
 #include "lib/buf.h"
 #include "lib/child.h"
 #include "runner/plan/plan.h"
@@ -446,9 +448,44 @@ static void test_halves(void **state)
 	plan_release(&plan);
 }
 
+/* What a shell on failure reads: where the script was and what it exported, in that shell's own words, no secret. */
+static void test_the_end_is_kept_for_a_shell(void **state)
+{
+	_cleanup_temp_ char *dir = unit_temp();
+	_cleanup_free_ char *file = xasprintf("%s/environment", dir);
+	_cleanup_free_ char *reader =
+		xasprintf(". '%s'; cd \"$PWD\"; echo \"$ODD, ${DEPLOY_KEY-no key}, ${HID-}, $(pwd)\"", file);
+	struct script_context cx = context();
+	struct plan plan = {0};
+	_cleanup_free_ char *text = NULL;
+
+	(void)state;
+	cx.secret_names = secrets;
+	cx.environment_to = file;
+	job_from("image: debian:bookworm\nenv: {global: [{ODD: it's \"so\"}]}\n"
+		 "script: [HID=1, cd /usr/lib, test \"$DEPLOY_KEY\" = hunter2, 'false']\n",
+		 &plan);
+	text = script_make(&plan.jobs[0], &cx);
+	for (size_t i = 0; i < ARRAY_LEN(shells); i++) {
+		_cleanup_buf_ struct buf out = BUF_INIT(1 << 20), errors = BUF_INIT(1 << 20), kept = BUF_INIT(1 << 20);
+		struct child_status status = run(&shells[i], text, &out, &errors);
+		struct err e;
+
+		assert_int_equal(status.code, 1);
+		assert_done(fs_read_file(file, &kept, &e), e);
+		assert_null(strstr(buf_str(&kept), "hunter2"));
+		buf_clear(&out);
+		status = run(&shells[i], reader, &out, &errors);
+		assert_string_equal(buf_str(&out), "it's \"so\", hunter2, , /usr/lib\n");
+		assert_int_equal(unlink(file), 0);
+	}
+	plan_release(&plan);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_end_is_kept_for_a_shell),
 		cmocka_unit_test(test_passed),
 		cmocka_unit_test(test_halves),
 		cmocka_unit_test(test_script_runs_all_commands_and_fails),
