@@ -3,7 +3,7 @@
  * job that has not ended and the newest job of a repository never.
  *
  *   jobs/ ─→ beyond --keep-jobs of their repository ─→ removed
- *     └───→ with publish/'s clones, oldest first, until --disk-budget holds ─→ removed
+ *     └───→ with publish/'s clones and repos/'s caches, oldest first, until --disk-budget holds ─→ removed
  */
 #include <dirent.h>
 #include <errno.h>
@@ -19,14 +19,16 @@
 #include "runner/checkout.h"
 #include "runner/cmd.h"
 #include "runner/gc.h"
+#include "runner/job_cache.h"
 #include "runner/place.h"
+#include "runner/store/caches.h"
 
 enum { IDLE_TREE_MS = 3600 * 1000 }; /* a build's last job removes its tree; this is for those that never came so far */
 
 struct item {
 	char *what;              /* "job 12 of demo/site" */
 	char *path;              /* what would be removed */
-	char *lock;              /* held by whoever uses it */
+	char *lock;              /* held by whoever uses it; NULL: a file, whose users have it open */
 	int64_t job_id, repo_id; /* 0: a clone */
 	int64_t time_ms, bytes;  /* when it was last of use */
 	int fixed;               /* never evicted */
@@ -123,6 +125,44 @@ static int add_clone(struct gc_run *r, const char *name)
 	return 0;
 }
 
+/* A repository's caches: first what killed savers left and what is beyond its quota, then what there is. */
+static int add_caches(struct gc_run *r, const struct repo *repo, struct err *e)
+{
+	_cleanup_free_ char *dir = home_repo(&r->place.home, repo->id, "cache");
+	struct cache_item *items = NULL;
+	size_t n = 0;
+	int removed = 0;
+
+	if (!r->dry) {
+		caches_tidy(dir);
+		if (caches_fit(dir, cache_bytes_quota(), &removed, e)) return -1;
+		if (removed) printf("gc: removed %d caches of %s beyond its quota\n", removed, repo->name);
+	}
+	if (caches_list(dir, &items, &n, e)) return -1;
+	for (size_t i = 0; i < n; i++) {
+		struct item *it = add_item(r, xstrdup(items[i].path), NULL);
+
+		it->what = xasprintf("cache %.12s of %s (%s)", items[i].key, repo->name, items[i].tier);
+		it->time_ms = items[i].used_ms;
+		r->total += items[i].disk_bytes - it->bytes;
+		it->bytes = items[i].disk_bytes;
+	}
+	cache_items_free(&items, n);
+	return 0;
+}
+
+static int list_caches(struct gc_run *r, struct err *e)
+{
+	struct repo *repos = NULL;
+	size_t n = 0;
+	int rc = 0;
+
+	if (store_repo_list(r->place.store, &repos, &n, e)) return -1;
+	for (size_t i = 0; i < n && !rc; i++) rc = add_caches(r, &repos[i], e);
+	repos_free(&repos, n);
+	return rc;
+}
+
 static int list(struct gc_run *r, const char *folder, struct err *e)
 {
 	_cleanup_free_ char *path = home_file(&r->place.home, folder);
@@ -151,7 +191,7 @@ static void evict(struct gc_run *r, struct item *it)
 
 	it->fixed = 1; /* once is enough */
 	if (!it->bytes && !fs_exists(it->path)) return;
-	if (!r->dry && fs_lock(it->lock, 0, &lock, &e)) {
+	if (!r->dry && it->lock && fs_lock(it->lock, 0, &lock, &e)) {
 		if (e.kind != ERR_BUSY) r->failed = cmd_fail("gc", e.text);
 		return;
 	}
@@ -211,7 +251,7 @@ static int run(struct gc_run *r, struct err *e)
 	_cleanup_free_ char *path = home_file(&r->place.home, "gc.lock");
 	_cleanup_close_ int lock = -1;
 
-	if (fs_lock(path, 1, &lock, e) || list(r, "jobs", e) || list(r, "publish", e)) return -1;
+	if (fs_lock(path, 1, &lock, e) || list(r, "jobs", e) || list(r, "publish", e) || list_caches(r, e)) return -1;
 	if (!r->dry) checkout_sweep(&r->place.home, IDLE_TREE_MS);
 	if (!r->n) return 0;
 	keep_newest(r);

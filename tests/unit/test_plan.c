@@ -452,7 +452,6 @@ static void test_other_traps(void **state)
 		      "for more than one\n"
 		      "ci:5:23: warning: branch '/^a$b/' matches nothing that a branch can be called\n"
 		      "ci:6:5: warning: 'brnach' is no attribute and is compared as a text, did you mean 'branch'?\n"
-		      "ci:8:1: warning: 'cache' is read but not carried out by this version yet\n"
 		      "ci:11:36: warning: no job has the fs 'b'\n"
 		      "ci:11:52: warning: branch 'refs/heads/main' matches nothing: a branch's name has no refs/heads/ "
 		      "before it\n");
