@@ -259,6 +259,7 @@ static int open_box(struct job *j, int with_cache, struct err *e)
 	if (sandbox_put_tree(j->box, tree, source_dir, e) || job_put_submodules(j, source_dir, e)) return -1;
 	rc = with_cache ? job_cache_restore(j, e) : 0;
 	if (rc) return rc;
+	if (job_put_tools(j, e)) return -1;
 	return sandbox_put_file(j->box, script_path, script, strlen(script), 0644, e);
 }
 
@@ -273,7 +274,7 @@ static int make_box(struct job *j, struct err *e)
 }
 
 /* A script that ran to its own end: 0 passed, 1 failed, anything else (a set-up phase, a signal) errored. */
-static void judge(const struct job *j, const struct script_run *r, struct job_end *end, char **reason_r)
+static void judge(struct job *j, const struct script_run *r, struct job_end *end, char **reason_r)
 {
 	if (r->status.end == CHILD_EXITED) end->exit_code = r->status.code;
 	if (j->canceled) {
@@ -288,6 +289,9 @@ static void judge(const struct job *j, const struct script_run *r, struct job_en
 	} else if (r->over == SANDBOX_OVER_MEMORY && !child_ok(r->status)) {
 		end->state = JOB_ERRORED;
 		*reason_r = xstrdup("it used more memory than its limit and was killed");
+	} else if (child_ok(r->status) && !job_reached_end(j)) {
+		end->state = JOB_ERRORED;
+		*reason_r = xstrdup("the script did not come to its end: a command ended the shell with status 0");
 	} else if (child_ok(r->status)) {
 		end->state = JOB_PASSED;
 	} else if (r->status.end == CHILD_EXITED && r->status.code == 1) {

@@ -11,6 +11,10 @@
 #include "runner/sandbox/sandbox.h"
 #include "runner/store/store.h"
 
+/* In the box. */
+#define JOB_END_PATH "/.slipway/end"   /* not empty until the script has come to its own end */
+#define JOB_TOOLS_PATH "/.slipway/bin" /* commands for what the script starts; last on PATH */
+
 /* What one leader holds; shared by job*.c alone. */
 
 struct job_secret {
@@ -114,6 +118,13 @@ void job_exec_release(struct job *j);
 const char *job_exec_given(const struct job *j, const char *name);
 /* Where it was asked for: a shell in the box, to its end. The script has run and failed. */
 void job_exec_shell(struct job *j);
+
+/* --- job_tools.c: what is beside the script in the box --- */
+
+/* The tools, and the file that tells of the script's end. */
+int job_put_tools(struct job *j, struct err *e) MUST_USE;
+/* Did the script come to its own end? 0: no */
+int job_reached_end(struct job *j);
 
 /* --- job_files.c: files the script made --- */
 

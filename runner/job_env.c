@@ -149,7 +149,7 @@ void job_exports(const struct job *j, struct vec *x)
 
 void job_environment(const struct job *j, struct vec *env)
 {
-	vec_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+	vec_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" JOB_TOOLS_PATH);
 	vec_add(env, "HOME=/root");
 	vec_add(env, "USER=root");
 	vec_add(env, "SHELL=/bin/sh");
@@ -171,6 +171,7 @@ char *job_script(const struct job *j, char **second_r)
 {
 	_cleanup_vec_ struct vec exports = VEC_INIT, names = VEC_INIT;
 	struct script_context cx = {.file = plan_dialect_file(j->spec.dialect),
+				    .end_file = JOB_END_PATH,
 				    .environment_to = j->exec && j->exec->shell ? JOB_ENVIRONMENT_PATH : NULL};
 
 	job_exports(j, &exports);

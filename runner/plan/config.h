@@ -299,6 +299,7 @@ void settle(const struct config *c, const struct cell *cell, const struct plan_c
 	    struct plan_problems *problems);
 
 extern const char script_helpers[]; /* travis_retry and the like, as shell functions */
+extern const char script_helpers_exported[];
 
 /* lint_config - the classic traps: what builds but does not do what was meant. */
 void lint_config(const struct config *c, const struct plan *plan, struct plan_problems *problems);

@@ -193,12 +193,16 @@ json_t *plan_to_json(const struct plan *p);
 /* What the script generator needs beside the job. */
 struct script_context {
 	const char *file;           /* ".ci.yml" */
+	const char *end_file;       /* NULL, or a file that is emptied when the script has come to its own end */
 	const char *const *exports; /* NULL-terminated "NAME=value": CI_*, set and exported literally, not echoed */
 	const char *const *secret_names; /* NULL-terminated; already in the environment; echoed as NAME=[secure] */
 	int secrets_removed;             /* a fork's pull request: says so */
 	const char *environment_to;      /* a file that gets what is exported at its end, but for the secrets, in the
 					    shell's own words; NULL: none */
 };
+/* Commands for other scripts that the job's script starts: they are put on their PATH. */
+extern const char *const script_tools[]; /* names, NULL-terminated */
+char *script_tool(const char *name);     /* a program of POSIX sh; caller frees */
 /* script_make - the whole job as one POSIX sh script (dash, busybox and bash run it): env rows, phases, their failure
  * rules and messages as Travis had them. It must be run as a file (`sh FILE`, not by its standard input) in the source
  * folder. Exit status: 0 passed, 1 the script phase failed, 2 a set-up phase failed ("errored"), 86 no script ran;

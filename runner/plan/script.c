@@ -19,6 +19,7 @@ static const char prologue[] =
 	"slipway_left() {\n"
 	"\t[ -n \"$slipway_done\" ] || printf '\\nThe command \"%s\" ended the shell with %s during %s.\\n'"
 	" \"$slipway_command\" \"$1\" \"$slipway_phase\"\n"
+	"\t[ -n \"$slipway_done\" ] || [ \"$1\" != 0 ] || slipway_quit\n"
 	"}\n"
 	"slipway_fold() {\n"
 	"\tprintf 'travis_fold:%s:%s\\r\\033[0K' \"$1\" \"$2\"\n"
@@ -271,11 +272,26 @@ static void add_keeper(struct buf *b, const struct script_context *cx)
 }
 
 /* Up to the end of the install phase. */
+/* Only here is it said that the script came to its end: the shell's status alone is 0 also after `set -n`, `exec true`
+ * or an `exit 0` with a trap of the user's own. The file is emptied, not made, for which a full disk has room. On
+ * Travis an `exit 0` passed, and old files have it to leave pull requests out. */
+static void add_end(struct buf *b, const struct job_spec *j, const struct script_context *cx)
+{
+	buf_adds(b, "slipway_reached() {\n\t:");
+	if (cx->end_file) {
+		buf_adds(b, " >|");
+		add_quoted(b, cx->end_file, strlen(cx->end_file));
+	}
+	buf_addf(b, "\n}\nslipway_quit() {\n\t%s\n}\n", j->dialect == PLAN_TRAVIS ? "slipway_reached" : ":");
+}
+
 static void add_first_half(struct buf *b, const struct job_spec *j, const struct script_context *cx)
 {
 	buf_adds(b, prologue);
 	add_keeper(b, cx);
+	add_end(b, j, cx);
 	buf_adds(b, script_helpers);
+	buf_adds(b, script_helpers_exported);
 	add_exports(b, j, cx->exports);
 	add_env(b, j, cx);
 	if (j->dialect == PLAN_TRAVIS) add_language(b, j);
@@ -294,7 +310,7 @@ static void add_second_half(struct buf *b, const struct job_spec *j)
 	buf_adds(b, "fi\n");
 	add_phase(b, j, PHASE_AFTER_SCRIPT);
 	buf_adds(b, "printf '\\nDone. Your build exited with %s.\\n' \"${slipway_result:-86}\"\n");
-	buf_adds(b, "slipway_done=1\nexit \"${slipway_result:-86}\"\n");
+	buf_adds(b, "slipway_done=1\nslipway_reached\nexit \"${slipway_result:-86}\"\n");
 }
 
 char *script_make(const struct job_spec *j, const struct script_context *cx)

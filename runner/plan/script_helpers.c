@@ -74,6 +74,7 @@ const char script_helpers[] =
 	"}\n"
 	"travis_terminate() {\n"
 	"\tslipway_done=1\n"
+	"\tslipway_reached\n"
 	"\texit \"${1:-1}\"\n"
 	"}\n"
 	"travis_assert() {\n"
@@ -84,3 +85,16 @@ const char script_helpers[] =
 	"\tslipway_status=${1:-$?} slipway_command=$TRAVIS_CMD\n"
 	"\tslipway_report\n"
 	"}\n";
+
+/* For the bash scripts that a command starts: they see functions of the job's own as arguments, too. */
+const char script_helpers_exported[] =
+	"if [ -n \"${BASH_VERSION-}\" ]; then\n"
+	"\texport -f travis_fold travis_nanoseconds travis_retry travis_jigger travis_wait\n"
+	"fi\n";
+
+const char *const script_tools[] = {"travis_fold", "travis_nanoseconds", "travis_retry", "travis_wait", NULL};
+
+char *script_tool(const char *name)
+{
+	return xasprintf("#!/bin/sh\n%s%s \"$@\"\n", script_helpers, name);
+}
