@@ -225,7 +225,7 @@ static void find_runner(void)
 /* The runner makes the image: image_ensure starts the program it is in, which would be this test. */
 static int make_image(void **state)
 {
-	_cleanup_vec_ struct vec none = VEC_INIT, env = VEC_INIT;
+	_cleanup_vec_ struct vec env = VEC_INIT;
 	_cleanup_free_ char *cache = NULL;
 	const char *const argv[] = {fx.runner, "image", "busybox", NULL};
 	struct child_opts o = {.argv = argv};
