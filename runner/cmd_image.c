@@ -20,6 +20,7 @@ struct show {
 	int terminal;
 	int shown;   /* anything */
 	int percent; /* shown last */
+	char line[80];
 };
 
 /* On a terminal one line that is written over; elsewhere a line for every 10 %. */
@@ -33,8 +34,12 @@ static void show_progress(void *arg, const char *line, int percent)
 		fflush(stderr);
 		return;
 	}
-	if (percent >= 0 && s->percent >= 0 && percent / 10 == s->percent / 10) return;
+	/* What begins is told, though it is at 0 % as the thing before it was. */
+	if (percent >= 0 && s->percent >= 0 && percent / 10 == s->percent / 10 &&
+	    (percent || !strncmp(s->line, line, sizeof(s->line) - 1)))
+		return;
 	s->percent = percent;
+	snprintf(s->line, sizeof(s->line), "%s", line);
 	if (percent < 0)
 		fprintf(stderr, "%s\n", line);
 	else

@@ -431,15 +431,22 @@ static void fill(const struct source *s, struct image *image_r)
 	for (size_t i = 0; i < s->image.env.len; i++) vec_add(&image_r->env, s->image.env.items[i]);
 }
 
+/* Under the lock: another process may have brought all of it while we waited. */
+static int pull_missing(struct source *s, struct err *e)
+{
+	_cleanup_buf_ struct buf kept = BUF_INIT(OCI_MAX_DOCUMENT);
+
+	if (lock_pull(s, e)) return -1;
+	if (s->config.len && !kept_document(s, s->image.config_digest, &kept)) buf_clear(&s->config);
+	return !s->config.len && first_missing(s) == s->image.nlayers ? 0 : pull(s, e);
+}
+
 static int make_missing(struct source *s, struct err *e)
 {
 	struct err ignored;
 	int failed;
 
-	if (s->want->ref.kind == IMAGEREF_DOCKER &&
-	    (lock_pull(s, e) || (s->config.len && pull(s, e)) ||
-	     (!s->config.len && first_missing(s) < s->image.nlayers && pull(s, e))))
-		return -1;
+	if (s->want->ref.kind == IMAGEREF_DOCKER && pull_missing(s, e)) return -1;
 	failed = unpack_layers(s, e);
 	/* Kept where the disk was full or we were killed; a blob that is not what it should be is no use. */
 	if (s->scratch && (!failed || e->kind == ERR_INPUT)) (void)!fs_remove_tree(s->scratch, &ignored);
