@@ -128,6 +128,7 @@ int fs_mkdirs(const char *path, mode_t mode, struct err *e)
 {
 	_cleanup_free_ char *copy = xstrdup(path);
 
+	if (!mkdir(path, mode) || errno == EEXIST) return 0; /* mostly only the last is new, if that */
 	for (char *p = copy + 1; *p; p++) {
 		if (*p != '/') continue;
 		*p = '\0';

@@ -32,6 +32,7 @@ int cmd_timeline(int argc, char **argv);
 int cmd_cancel(int argc, char **argv);
 /* internal: started by the daemon and by leaders */
 int cmd_prepare(int argc, char **argv);
+int cmd_spare(int argc, char **argv);
 int cmd_job(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_notify(int argc, char **argv);

@@ -15,6 +15,7 @@
 #include "runner/publish/check.h"
 #include "runner/sandbox/image.h"
 #include "runner/sandbox/sandbox.h"
+#include "runner/spare.h"
 #include "runner/store/store.h"
 
 /* The folder of check.script's box; the leader takes what the image says from the other. */
@@ -152,6 +153,7 @@ int cmd_sweep(int argc, char **argv)
 	if (home_open(argv[1], &h, &e)) return cmd_fail(argv[0], e.text);
 	jobs = home_file(&h, "jobs");
 	sandbox_sweep(jobs, "box", is_not_to_be_swept, &s);
+	spare_sweep(&h);
 	sandbox_sweep(jobs, SCRIPT_BOX, is_not_to_be_swept, &s);
 	return 0;
 }

@@ -13,6 +13,7 @@
  *   repos/<id>/{mirror.git,key,sign-key,sign-key.pub,hook-secret,deploy-paths,submodule-urls,webhook-urls,
  *              notify-commands,notify-secret,modules/}
  *   jobs/<id>/{lock,log,log.idx,out/,box/}
+ *   spare/       a box that waits for a job (spare.h)
  *   trees/       work trees of commits (checkout.h)
  *   publish/     clones of deployment repositories, known_hosts
  */

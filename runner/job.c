@@ -26,7 +26,7 @@
 
 enum {
 	LOG_MAX_BYTES = 256 << 20,
-	STOP_GRACE_MS = 5000,
+
 	MOST_PIDS = 4096,
 	STORE_RETRY_MS = 1000,
 	EOF_GRACE_MS = 3000, /* the container has ended; who still holds its output gets this long */
@@ -136,25 +136,37 @@ static int start_script(struct job *j, struct script_run *r, struct err *e)
 		script_path, NULL};
 	_cleanup_vec_ struct vec env = VEC_INIT;
 	_cleanup_close_ int theirs = -1, in = -1;
-	struct sandbox_run run = {.argv = argv, .cwd = source_dir, .stop_grace_ms = STOP_GRACE_MS};
+	struct sandbox_run run = {.argv = argv, .cwd = source_dir, .stop_grace_ms = JOB_STOP_GRACE_MS};
 	int p[2];
 
 	if (j->second_half && job_network_open(j, &in, e)) return -1;
+	job_environment(j, &env);
+	run.env = (const char *const *)vec_argv(&env);
+	if (j->ready_out > 0) {
+		r->out = j->ready_out;
+		j->ready_out = 0;
+		return sandbox_start(j->box, &run, e);
+	}
 	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
 	r->out = p[0];
 	theirs = p[1];
 	fcntl(theirs, F_SETPIPE_SZ, 1 << 20); /* fewer wake-ups; the default will do where this is refused */
-	job_environment(j, &env);
-	run.env = (const char *const *)vec_argv(&env);
 	run.out = theirs;
 	run.in = in > 0 ? in : 0;
 	return sandbox_start(j->box, &run, e);
 }
 
+/* Synced rows that nothing of the start depends on: the script does not wait for them. */
+static int note_start(struct job *j, struct err *e)
+{
+	job_says(j, "script");
+	return store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e);
+}
+
 static int run_script(struct job *j, struct script_run *r, struct err *e)
 {
 	j->last_output_mono_ms = clock_mono_ms();
-	if (start_script(j, r, e)) {
+	if (start_script(j, r, e) || note_start(j, e)) {
 		close_p(&r->out);
 		return -1;
 	}
@@ -175,24 +187,31 @@ static int run_script(struct job *j, struct script_run *r, struct err *e)
 
 /* --- the steps --- */
 
+static int watch(struct job *j, int fd, struct err *e)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data = {.fd = fd}};
+
+	return epoll_ctl(j->abort_fd, EPOLL_CTL_ADD, fd, &ev) ? err_sys(e, "cannot watch the job's clock") : 0;
+}
+
+int job_watch_signals(struct job *j, struct err *e)
+{
+	if (j->abort_fd > 0) return 0;
+	j->abort_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (j->abort_fd < 0) return err_sys(e, "cannot watch signals");
+	return watch(j, loop_signal_fd(j->loop), e);
+}
+
 /* The time limit counts from here, and with the signals it reaches us also while we wait for the box. */
 static int start_clock(struct job *j, struct err *e)
 {
 	struct itimerspec over = {
 		.it_value = {.tv_sec = j->spec.timeout_ms / 1000, .tv_nsec = j->spec.timeout_ms % 1000 * 1000000}};
-	int fds[2] = {timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK), loop_signal_fd(j->loop)};
 
-	j->clock_fd = fds[0];
-	j->abort_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (j->clock_fd < 0 || j->abort_fd < 0 || timerfd_settime(j->clock_fd, 0, &over, NULL))
+	j->clock_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (j->clock_fd < 0 || timerfd_settime(j->clock_fd, 0, &over, NULL))
 		return err_sys(e, "cannot set the job's clock");
-	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-		struct epoll_event ev = {.events = EPOLLIN, .data = {.fd = fds[i]}};
-
-		if (epoll_ctl(j->abort_fd, EPOLL_CTL_ADD, fds[i], &ev))
-			return err_sys(e, "cannot watch the job's clock");
-	}
-	return 0;
+	return job_watch_signals(j, e) || watch(j, j->clock_fd, e) ? -1 : 0;
 }
 
 /* Without a word in `.ci.yml` a job gets half of this box's memory, and never more than three quarters of it. */
@@ -213,7 +232,7 @@ static int64_t disk_limit(const struct job *j)
 	int64_t wanted = j->spec.limits.disk_bytes, most = INT64_MAX;
 	struct statvfs v;
 
-	if (!statvfs(j->dir, &v)) {
+	if (!statvfs(j->home.state, &v)) {
 		most = (int64_t)v.f_bavail * (int64_t)v.f_frsize / 4 * 3;
 		if (!wanted) wanted = most / 3 * 2;
 	}
@@ -221,40 +240,63 @@ static int64_t disk_limit(const struct job *j)
 	return wanted < most ? wanted : most;
 }
 
+void job_box_opts(struct job *j, struct job_box_opts *o_r)
+{
+	o_r->trees = checkout_folder(&j->home);
+	o_r->allow = home_file(&j->home, "job-allow-addresses");
+	o_r->refuse = home_file(&j->home, "job-refuse-addresses");
+	o_r->opts = (struct sandbox_opts){.layers = (const char *const *)vec_argv(&j->image.layers),
+					  .trees = o_r->trees,
+					  .abort_fd = j->abort_fd,
+					  .limits = {.memory_bytes = memory_limit(j),
+						     .disk_bytes = disk_limit(j),
+						     .cpus_milli = j->spec.limits.cpus_milli,
+						     .pids = j->spec.limits.pids ? j->spec.limits.pids : MOST_PIDS},
+					  .network = j->spec.network != NETWORK_OFF,
+					  .allow = o_r->allow,
+					  .refuse = o_r->refuse};
+}
+
+void job_box_opts_release(struct job_box_opts *o)
+{
+	free_p(&o->trees);
+	free_p(&o->allow);
+	free_p(&o->refuse);
+}
+
+static int take_box(struct job *j, struct job_box_opts *o, int quietly, struct err *e)
+{
+	_cleanup_free_ char *id = xasprintf("j%lld-%d", (long long)j->row.id, j->row.attempt);
+	_cleanup_free_ char *dir = xasprintf("%s/box", j->dir);
+	_cleanup_vec_ struct vec notes = VEC_INIT;
+
+	o->opts.id = id;
+	o->opts.dir = dir;
+	if (!job_spare_take(j, &o->opts, &notes) &&
+	    (fs_mkdirs(dir, 0700, e) || sandbox_open(&o->opts, &j->box, &notes, e)))
+		return -1;
+	for (size_t i = 0; i < notes.len && !quietly; i++) log_line(j->log, "slipway: %s", notes.items[i]);
+	return 0;
+}
+
 /* 1: the cache could only be restored in part. */
 static int open_box(struct job *j, int with_cache, struct err *e)
 {
-	_cleanup_free_ char *id = xasprintf("j%lld-%d", (long long)j->row.id, j->row.attempt);
-	_cleanup_free_ char *dir = xasprintf("%s/box", j->dir), *script = job_script(j, &j->second_half),
-			    *trees = checkout_folder(&j->home), *tree = NULL;
-	_cleanup_free_ char *allow = home_file(&j->home, "job-allow-addresses"),
-			    *refuse = home_file(&j->home, "job-refuse-addresses");
-	_cleanup_vec_ struct vec notes = VEC_INIT;
-	struct sandbox_opts o = {.id = id,
-				 .dir = dir,
-				 .layers = (const char *const *)vec_argv(&j->image.layers),
-				 .trees = trees,
-				 .abort_fd = j->abort_fd,
-				 .limits = {.memory_bytes = memory_limit(j),
-					    .disk_bytes = disk_limit(j),
-					    .cpus_milli = j->spec.limits.cpus_milli,
-					    .pids = j->spec.limits.pids ? j->spec.limits.pids : MOST_PIDS},
-				 .network = j->spec.network != NETWORK_OFF,
-				 .allow = allow,
-				 .refuse = refuse};
+	_cleanup_free_ char *script = job_script(j, &j->second_half), *tree = NULL;
+	__attribute__((cleanup(job_box_opts_release))) struct job_box_opts o = {0};
 
+	job_box_opts(j, &o);
 	struct checkout_want sources = {.repo_id = j->repo.id,
 					.mirror = j->mirror,
 					.commit = j->build.commit,
 					.depth = j->spec.git.depth,
-					.limits = o.limits,
+					.limits = o.opts.limits,
 					.abort_fd = j->abort_fd};
 
 	int rc;
 
 	if (!j->sources.name && checkout_ensure(&j->home, &sources, &j->sources, e)) return -1;
-	if (fs_mkdirs(dir, 0700, e) || sandbox_open(&o, &j->box, &notes, e)) return -1;
-	for (size_t i = 0; i < notes.len && with_cache; i++) log_line(j->log, "slipway: %s", notes.items[i]);
+	if (take_box(j, &o, !with_cache, e)) return -1;
 	tree = xasprintf("%s/tree", j->sources.name);
 	if (sandbox_put_tree(j->box, tree, source_dir, e) || job_put_submodules(j, source_dir, e)) return -1;
 	rc = with_cache ? job_cache_restore(j, e) : 0;
@@ -312,7 +354,6 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	const struct job_spec *spec = &j->spec;
 
 	if (job_may_publish(j, e) || job_may_boot(j, e) || job_image(j, e)) return -1;
-	if (store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e)) return -1;
 	log_line(j->log, "slipway: image %s (%s)%s", spec->image, j->image.digest,
 		 j->image.emulated ? ", emulated by qemu-user" : "");
 	if (j->unopened && j->exec && j->exec->no_key)
@@ -322,7 +363,6 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 		log_line(j->log, "slipway: %d sealed values of .travis.yml cannot be opened here and define nothing",
 			 j->unopened);
 	if (job_submodules(j, e) || start_clock(j, e) || make_box(j, e)) return -1;
-	job_says(j, "script");
 	if (run_script(j, &r, e)) return -1;
 	judge(j, &r, end, reason_r);
 	if (end->state == JOB_PASSED && !job_collect(j, e)) {
@@ -459,6 +499,7 @@ static void release(struct job *j)
 
 	sandbox_close(&j->box);
 	if (j->log && log_close(&j->log, &bytes, hash, &ignored)) {}
+	job_spare_release(j);
 	checkout_release(&j->home, &j->sources, j->build_over);
 	job_secrets_release(j);
 	json_decref_p(&j->submodules);
@@ -488,26 +529,51 @@ static int write_pid(struct err *e)
 	return fs_write_all(LEADER_LOCK_FD, pid, strlen(pid), "lock", e);
 }
 
+static int begin(struct job *j, const char *state, struct err *e)
+{
+	_cleanup_free_ char *db = NULL;
+
+	fcntl(LEADER_LOCK_FD, F_SETFD, FD_CLOEXEC);
+	j->loop = loop_new();
+	if (loop_signal(j->loop, SIGTERM, on_term, j, e) || home_open(state, &j->home, e)) return -1;
+	db = home_db(&j->home);
+	return store_open(db, &j->store, e);
+}
+
+static int lead_job(struct job *j, int64_t id, int attempt, struct err *e)
+{
+	j->dir = home_job(&j->home, id, NULL);
+	if (write_pid(e) || store_job_get(j->store, id, &j->row, e)) return -1;
+	if (j->row.state != JOB_RUNNING || j->row.attempt != attempt)
+		return err_set(e, ERR_DENIED, "the job is not this leader's any more");
+	j->canceled = !!j->row.cancel_reason; /* asked for before our pid could be read */
+	if (load(j, e) || job_exec_load(j, e) || lead(j, e)) return -1;
+	home_wake(&j->home);
+	return 0;
+}
+
 int cmd_job(int argc, char **argv)
 {
 	__attribute__((cleanup(release))) struct job j = {.sources = CHECKOUT_INIT};
-	_cleanup_free_ char *db = NULL;
 	int64_t id = argc == 4 ? strtoll(argv[2], NULL, 10) : 0;
 	int attempt = argc == 4 ? (int)strtol(argv[3], NULL, 10) : 0;
 	struct err e;
 
 	if (id <= 0 || attempt <= 0) return cmd_usage(argv[0]);
-	fcntl(LEADER_LOCK_FD, F_SETFD, FD_CLOEXEC);
-	j.loop = loop_new();
-	if (loop_signal(j.loop, SIGTERM, on_term, &j, &e) || write_pid(&e) || home_open(argv[1], &j.home, &e))
-		return cmd_fail(argv[0], e.text);
-	j.dir = home_job(&j.home, id, NULL);
-	db = home_db(&j.home);
-	if (store_open(db, &j.store, &e) || store_job_get(j.store, id, &j.row, &e)) return cmd_fail(argv[0], e.text);
-	if (j.row.state != JOB_RUNNING || j.row.attempt != attempt)
-		return cmd_fail(argv[0], "the job is not this leader's any more");
-	j.canceled = !!j.row.cancel_reason; /* asked for before our pid could be read */
-	if (load(&j, &e) || job_exec_load(&j, &e) || lead(&j, &e)) return cmd_fail(argv[0], e.text);
-	home_wake(&j.home);
+	if (begin(&j, argv[1], &e) || lead_job(&j, id, attempt, &e)) return cmd_fail(argv[0], e.text);
+	return 0;
+}
+
+int cmd_spare(int argc, char **argv)
+{
+	__attribute__((cleanup(release))) struct job j = {.sources = CHECKOUT_INIT};
+	int64_t id, like = argc == 3 ? strtoll(argv[2], NULL, 10) : 0;
+	int attempt, rc;
+	struct err e;
+
+	if (like <= 0) return cmd_usage(argv[0]);
+	if (begin(&j, argv[1], &e) || job_spare_make(&j, like, &e)) return cmd_fail(argv[0], e.text);
+	rc = job_spare_wait(&j, &id, &attempt, &e);
+	if (rc < 0 || (!rc && lead_job(&j, id, attempt, &e))) return cmd_fail(argv[0], e.text);
 	return 0;
 }

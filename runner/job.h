@@ -28,6 +28,25 @@ struct job_exec {         /* a person's build: runner/job_exec.c */
 	int shell;        /* a shell in the failed container */
 };
 
+enum { JOB_SPARE_LAYERS = 8, JOB_STOP_GRACE_MS = 5000 };
+
+struct job_spare {
+	char *dir;
+	int lock, out;
+	struct sandbox *box;
+	struct sandbox_limits limits;
+	int64_t disk_wish; /* 0: none was named */
+	int network;
+	struct vec notes, layers;
+	ino_t inodes[JOB_SPARE_LAYERS];
+};
+
+/* Options of a job's box, and the strings they borrow. */
+struct job_box_opts {
+	struct sandbox_opts opts;
+	char *trees, *allow, *refuse;
+};
+
 struct job_file {
 	char *path; /* relative to <dir>/out */
 	unsigned mode;
@@ -62,13 +81,15 @@ struct job {
 	} cache;
 	struct sandbox *box;
 	struct checkout sources;
-	int build_over;      /* no other job of it is to run: nobody wants the sources any more */
-	char *second_half;   /* of the script, for when the network is off; NULL: it was given all of it */
-	size_t second_given; /* bytes of it */
-	int network_sock;    /* 0: none */
-	int canceled;        /* somebody asked for it: the row says so */
-	int abandoned;       /* SIGTERM came and nobody had asked: this box stops; the job is to be run again */
-	int publishing;      /* from here on it is not stopped half way */
+	struct job_spare *spare; /* what was made before it was known which job this is; NULL: nothing */
+	int ready_out;           /* the output of a container that was started ahead; 0: none */
+	int build_over;          /* no other job of it is to run: nobody wants the sources any more */
+	char *second_half;       /* of the script, for when the network is off; NULL: it was given all of it */
+	size_t second_given;     /* bytes of it */
+	int network_sock;        /* 0: none */
+	int canceled;            /* somebody asked for it: the row says so */
+	int abandoned;           /* SIGTERM came and nobody had asked: this box stops; the job is to be run again */
+	int publishing;          /* from here on it is not stopped half way */
 
 	/* the step under way: exactly one of box run and child */
 	pid_t child; /* 0: none */
@@ -125,6 +146,22 @@ void job_exec_shell(struct job *j);
 int job_put_tools(struct job *j, struct err *e) MUST_USE;
 /* Did the script come to its own end? 0: no */
 int job_reached_end(struct job *j);
+
+/* --- job.c, for job_spare.c --- */
+
+void job_box_opts(struct job *j, struct job_box_opts *o_r); /* all but id and dir */
+void job_box_opts_release(struct job_box_opts *o);
+int job_watch_signals(struct job *j, struct err *e) MUST_USE; /* makes abort_fd */
+
+/* --- job_spare.c: a leader before its job --- */
+
+/* job_spare_make - box and container as the job `like` had them */
+int job_spare_make(struct job *j, int64_t like, struct err *e) MUST_USE;
+/* job_spare_wait - until the daemon says which job. 1: none comes any more */
+int job_spare_wait(struct job *j, int64_t *id_r, int *attempt_r, struct err *e) MUST_USE;
+/* job_spare_take - 1: j->box is the spare one, as it is what o would make. 0: there is none (any more) */
+int job_spare_take(struct job *j, const struct sandbox_opts *o, struct vec *notes);
+void job_spare_release(struct job *j);
 
 /* --- job_files.c: files the script made --- */
 

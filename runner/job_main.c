@@ -23,6 +23,7 @@ int main(int argc, char **argv)
 {
 	secret_setup();
 	if (argc > 1 && !strcmp(argv[1], "job")) return cmd_job(argc - 1, argv + 1);
+	if (argc > 1 && !strcmp(argv[1], "spare")) return cmd_spare(argc - 1, argv + 1);
 	if (argc > 1 && !strcmp(argv[1], "box")) return sandbox_box_main(argc - 1, argv + 1);
 	return cmd_usage(argc > 1 ? argv[1] : "");
 }

@@ -7,6 +7,7 @@
 
 #include "lib/child.h"
 #include "lib/fs.h"
+#include "runner/spare.h"
 
 int leader_start(const struct home *h, const struct job_row *row, const struct leader_opts *opts, pid_t *pid_r,
 		 int *pidfd_r, struct err *e)
@@ -25,6 +26,7 @@ int leader_start(const struct home *h, const struct job_row *row, const struct l
 
 	if (fs_mkdirs(dir, 0700, e) || fs_lock(lock_path, 0, &lock, e)) return -1;
 	if (ftruncate(lock, 0)) return err_sys(e, "cannot empty '%s'", lock_path);
+	if (opts && opts->spare && spare_give(opts->spare, row, lock, pid_r, pidfd_r)) return 0;
 	/* Not our own stderr: the leader outlives us and must not hold a pipe of ours open. */
 	out = open(said, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (out < 0) return err_sys(e, "cannot open '%s'", said);

@@ -1,6 +1,7 @@
 #ifndef RUNNER_LEADER_H
 #define RUNNER_LEADER_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "lib/err.h"
@@ -12,7 +13,20 @@
  * One that `runner exec` starts has the terminal for --shell-on-failure beside it. */
 enum { LEADER_LOCK_FD = 3, LEADER_TTY_FD = 4 };
 
+/* `slipway-job spare STATE LIKE` has a socket there instead: says "!" when it is ready, and is sent one struct
+ * leader_order with the lock. */
+enum { LEADER_ORDER_FD = LEADER_LOCK_FD };
+
+struct leader_order {
+	int64_t job_id;
+	int attempt;
+};
+
+struct spare;
+
 struct leader_opts {
+	struct spare *spare; /* may lead it; NULL: none */
+
 	int tty;             /* > 0: is given to it as LEADER_TTY_FD */
 	int die_with_parent; /* and does not outlive us */
 };

@@ -32,6 +32,7 @@
 #include "runner/leader.h"
 #include "runner/notify.h"
 #include "runner/reconcile.h"
+#include "runner/spare.h"
 #include "runner/store/store.h"
 #include "runner/web/api.h"
 
@@ -72,6 +73,7 @@ struct serve {
 	struct gc_settings gc_settings;
 	struct gc *gc;
 	struct notifier *notifier;
+	struct spare *spare;
 	struct leader *leaders;
 	struct preparer preparing[MOST_PREPARING]; /* event_id 0: free */
 	int wake_fd, lock_fd;
@@ -235,17 +237,26 @@ static void watch_leader(struct leader *l)
 
 static int start_leader(struct serve *s, const struct job_row *row, struct err *e)
 {
+	const struct leader_opts o = {.spare = s->spare};
 	struct leader *l;
 	pid_t pid;
 	int pidfd;
 
-	if (leader_start(&s->home, row, NULL, &pid, &pidfd, e)) return -1;
+	if (leader_start(&s->home, row, &o, &pid, &pidfd, e)) return -1;
+	spare_remember(s->spare, row);
 	l = add_leader(s, row->id, row->attempt);
 	l->pid = pid;
 	l->pidfd = pidfd;
 	l->ours = 1;
 	watch_leader(l);
 	return 0;
+}
+
+static int has_place(void *arg)
+{
+	const struct serve *s = arg;
+
+	return !s->broken && !s->sweeper && count_leaders(s) < s->most_jobs;
 }
 
 /* A job that was claimed and could not be started. */
@@ -504,6 +515,7 @@ static int start(struct serve *s, const char *host, int port, struct err *e)
 	}
 	s->loop = loop_new();
 	s->gc = gc_start(s->loop, &s->home, &s->gc_settings, look_again, s);
+	s->spare = spare_new(s->loop, &s->home, has_place, s);
 	if (loop_signal(s->loop, SIGTERM, stop_on_signal, s, e) || loop_signal(s->loop, SIGINT, stop_on_signal, s, e) ||
 	    store_open(db, &s->store, e) || open_wake(s, e) || settle_what_was_running(s, e))
 		return -1;
@@ -523,6 +535,7 @@ static void release(struct serve *s)
 	notifier_free(&s->notifier);
 	reconciler_stop(&s->reconciler);
 	gc_stop(&s->gc);
+	spare_free(&s->spare);
 	api_close(&s->api);
 	store_close(&s->store);
 	close_p(&s->wake_fd);

@@ -8,6 +8,9 @@
  * that outer holds, for a death before the signal was asked for.
  *
  *   NEW ──setup──→ IDLE ──start──→ RUNNING ──the container ended──→ IDLE
+ *                    └──start ahead──→ READY ──go──→ RUNNING
+ *
+ * READY: the container is there, nothing of a stranger's runs in it yet, its init waits for what to run.
  *
  * The leader is trusted; files and processes of containers are not. */
 #include "runner/sandbox/box.h"
@@ -40,7 +43,7 @@
 
 enum { CRUN_TIMEOUT_MS = 60000, DEFAULT_GRACE_MS = 5000, CRUN_FD = 5 };
 
-enum state { NEW = 1, IDLE = 2, RUNNING = 4 };
+enum state { NEW = 1, IDLE = 2, RUNNING = 4, READY = 8 };
 
 struct box {
 	enum state state;
@@ -107,7 +110,7 @@ static void end_run(struct box *b, struct box_end *end)
 static void kill_run(struct box *b)
 {
 	/* Pid 1 of the container's pid namespace: the kernel takes all the others with it. */
-	if (b->state == RUNNING) kill(b->run.pid, SIGKILL);
+	if (b->state & (RUNNING | READY)) kill(b->run.pid, SIGKILL);
 }
 
 /* What the container's init said, or, when it was killed before it could, how it ended itself. */
@@ -159,7 +162,7 @@ static void on_child(int sig, void *arg)
 			b->place.disk_watch = 0;
 			kill_run(b);
 		}
-		if (b->state != RUNNING || pid != b->run.pid) continue;
+		if (!(b->state & (RUNNING | READY)) || pid != b->run.pid) continue;
 		end = read_end(b, child_decode(ws));
 		end_run(b, &end);
 	}
@@ -244,6 +247,13 @@ static int do_start(struct box *b, struct proto_msg *m, struct err *e)
 	b->run.end = proto_msg_take_fd(m, 2);
 	b->run.grace_ms = m->n[0] > 0 ? (int)m->n[0] : DEFAULT_GRACE_MS;
 	b->run.stopped = 0;
+	b->state = m->n[1] ? READY : RUNNING;
+	return 0;
+}
+
+static int go(struct box *b, const struct proto_msg *m, struct err *e)
+{
+	if (want(m, 1, 0, e) || tree_mkdirs(b->place.root, m->s.items[0], NULL, e)) return -1;
 	b->state = RUNNING;
 	return 0;
 }
@@ -255,7 +265,7 @@ static void on_grace_over(void *arg)
 
 static void stop_run(struct box *b)
 {
-	if (b->state != RUNNING || b->run.stopped) return;
+	if (!(b->state & (RUNNING | READY)) || b->run.stopped) return;
 	b->run.stopped = 1;
 	kill(b->run.pid, SIGTERM);
 	b->run.timer = loop_timer(b->loop, b->run.grace_ms, on_grace_over, b);
@@ -332,8 +342,10 @@ static int do_request(struct box *b, struct proto_msg *m, int *fd_r, struct err 
 			       e);
 	case BOX_PUT_TREE:
 		if (want(m, 2, m->nfds ? 1 : 0, e)) return -1;
-		return box_tree(&b->place, m->s.items[0], m->s.items[1], m->nfds ? m->fds[0] : -1, e);
+		return box_tree(&b->place, m->s.items[0], m->s.items[1], m->nfds ? m->fds[0] : -1,
+				b->state == READY ? b->run.pid : 0, e);
 	case BOX_START: return do_start(b, m, e);
+	case BOX_GO: return go(b, m, e);
 	case BOX_STOP: stop_run(b); return 0;
 	case BOX_KILL: kill_run(b); return 0;
 	case BOX_COLLECT:
@@ -365,23 +377,24 @@ static const struct {
 	int answered;
 } rules[BOX_OPS] = {
 	[BOX_RULES] = {NEW, 1},
-	[BOX_OFFLINE] = {IDLE | RUNNING, 1},
+	[BOX_OFFLINE] = {IDLE | READY | RUNNING, 1},
 	[BOX_SETUP] = {NEW, 1},
-	[BOX_PUT_FILE] = {IDLE, 1},
-	[BOX_PUT_TAR] = {IDLE, 1},
-	[BOX_PUT_GIT] = {IDLE, 1},
+	[BOX_PUT_FILE] = {IDLE | READY, 1},
+	[BOX_PUT_TAR] = {IDLE | READY, 1},
+	[BOX_PUT_GIT] = {IDLE | READY, 1},
 	[BOX_START] = {IDLE, 1},
-	[BOX_STOP] = {IDLE | RUNNING, 0},
-	[BOX_KILL] = {IDLE | RUNNING, 0},
+	[BOX_STOP] = {IDLE | READY | RUNNING, 0},
+	[BOX_KILL] = {IDLE | READY | RUNNING, 0},
 	[BOX_COLLECT] = {IDLE, 1},
-	[BOX_CONNECT] = {IDLE | RUNNING, 1},
-	[BOX_PUT_TREE] = {IDLE, 1},
-	[BOX_PUT_CACHE] = {IDLE, 1},
+	[BOX_CONNECT] = {IDLE | READY | RUNNING, 1},
+	[BOX_PUT_TREE] = {IDLE | READY, 1},
+	[BOX_SOCKET] = {IDLE | READY | RUNNING, 1},
+	[BOX_PUT_CACHE] = {IDLE | READY, 1},
 	[BOX_GET_CACHE] = {IDLE, 1},
-	[BOX_SOCKET] = {IDLE | RUNNING, 1},
 	[BOX_TAP] = {IDLE, 1},
 	[BOX_LINE] = {IDLE, 1},
-	[BOX_LINE_SHOW] = {IDLE | RUNNING, 1},
+	[BOX_LINE_SHOW] = {IDLE | READY | RUNNING, 1},
+	[BOX_GO] = {READY, 1},
 };
 
 static const char *state_name(enum state s)
@@ -389,6 +402,7 @@ static const char *state_name(enum state s)
 	switch (s) {
 	case NEW: return "not set up";
 	case IDLE: return "idle";
+	case READY: return "about to run a container";
 	case RUNNING: return "running a container";
 	}
 	return "?";

@@ -68,7 +68,10 @@ int box_git(int root, const struct box_source *s, struct err *e) MUST_USE;
 /* ERR_INPUT if there is anything in it: what a container left there could name programs to git, or be hidden. */
 int box_check_empty(const char *tree, const char *path, struct err *e) MUST_USE;
 
-/* boxtree.c: a prepared work tree; sent: it, as a detached mount, or -1 */
-int box_tree(const struct box_place *p, const char *path, const char *name, int sent, struct err *e) MUST_USE;
+/* boxtree.c: a prepared work tree.
+ *  in   sent   it, as a detached mount, or -1
+ *       ahead  a container that was started ahead and is to have it too, or 0 */
+int box_tree(const struct box_place *p, const char *path, const char *name, int sent, pid_t ahead,
+	     struct err *e) MUST_USE;
 
 #endif

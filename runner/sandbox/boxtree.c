@@ -2,9 +2,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/buf.h"
@@ -29,7 +31,35 @@ static int open_tree_folder(const struct box_place *p, const char *name, int sen
 	return sent;
 }
 
-int box_tree(const struct box_place *p, const char *path, const char *name, int sent, struct err *e)
+/* In a child: into the container's mounts, by the path as it is there. */
+static int attach_in(int mounts, int tree, const char *path)
+{
+	if (setns(mounts, CLONE_NEWNS)) return -1;
+	return (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+/* The container had its mounts copied when it was made: it is given this one. Only our own init runs in it yet. */
+static int give(const struct box_place *p, const char *path, pid_t container, struct err *e)
+{
+	_cleanup_free_ char *ns = xasprintf("/proc/%d/ns/mnt", (int)container);
+	_cleanup_close_ int mounts = open(ns, O_RDONLY | O_CLOEXEC), dir = -1, tree = -1;
+	int status;
+	pid_t pid;
+
+	if (mounts < 0) return err_sys(e, "cannot open '%s' in the box", ns);
+	if (tree_mkdirs(p->root, path, &dir, e)) return -1; /* it is there: what is mounted on it */
+	tree = (int)syscall(SYS_open_tree, dir, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (tree < 0) return err_sys(e, "cannot copy the sources' mount");
+	pid = fork();
+	if (pid < 0) return err_sys(e, "cannot fork");
+	if (pid == 0) _exit(attach_in(mounts, tree, path) ? errno : 0);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR) return err_sys(e, "cannot wait for a child");
+	errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+	return errno ? err_sys(e, "cannot mount the sources in the container") : 0;
+}
+
+int box_tree(const struct box_place *p, const char *path, const char *name, int sent, pid_t ahead, struct err *e)
 {
 	_cleanup_close_ int dir = -1;
 	_cleanup_free_ char *at = NULL, *options = NULL;
@@ -46,5 +76,5 @@ int box_tree(const struct box_place *p, const char *path, const char *name, int 
 	if (mount("overlay", at, "overlay", 0, options))
 		failed = err_sys(e, "cannot mount the sources (run: runner doctor)");
 	if (sent < 0) close(tree);
-	return failed;
+	return failed || (ahead && give(p, path, ahead, e)) ? -1 : 0;
 }

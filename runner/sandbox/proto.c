@@ -41,6 +41,7 @@ static const char *const op_names[BOX_OPS] = {
 	[BOX_TAP] = "tap",
 	[BOX_LINE] = "line",
 	[BOX_LINE_SHOW] = "line-show",
+	[BOX_GO] = "go",
 };
 
 const char *box_op_name(enum box_op op)

@@ -19,8 +19,9 @@ enum box_op {
 	BOX_PUT_TAR,  /* s: path; fds: tar stream */
 	BOX_PUT_GIT,  /* n: depth, 0: all; s: path, commit, tags…; fds: a git-upload-pack */
 	BOX_PUT_TREE, /* s: path, name below the trees' folder; fds: it as a detached mount, or none */
-	BOX_START,    /* n: grace ms; s: folder to make, or none; fds: in, out, end pipe, what to run
+	BOX_START,    /* n: grace ms, 1: ahead; s: folder to make, or none; fds: in, out, end pipe, what to run
 			 (runner/sandbox/init/init.h) */
+	BOX_GO,       /* s: folder to make; what was started ahead goes on, by what is written to its pipe */
 	BOX_STOP,
 	BOX_KILL,
 	BOX_OFFLINE,   /* no network from here on */

@@ -37,6 +37,7 @@ struct sandbox {
 	int sock;
 	int pidfd;
 	pid_t pid;
+	int go;       /* what a container that was started ahead reads what to run from; -1: none waits */
 	int end;      /* of the run in progress; -1 between runs */
 	int abort_fd; /* the caller's; 0: none */
 };
@@ -255,7 +256,7 @@ int sandbox_open(const struct sandbox_opts *o, struct sandbox **s_r, struct vec 
 	__attribute__((cleanup(sandbox_close))) struct sandbox *s = xcalloc(1, sizeof(*s));
 	_cleanup_close_ int userns = -1;
 
-	s->sock = s->pidfd = s->end = -1;
+	s->sock = s->pidfd = s->end = s->go = -1;
 	s->dir = xstrdup(o->dir);
 	s->trees = o->trees ? xstrdup(o->trees) : NULL;
 	s->abort_fd = o->abort_fd;
@@ -585,27 +586,23 @@ int sandbox_line_show(struct sandbox *s, int tap, char **text_r, struct err *e)
 
 /* --- runs --- */
 
-/* Command and environment, for the container's init alone: memory that only descriptors name. */
-static int write_spec(const struct sandbox_run *r, int *fd_r, struct err *e)
+/* Command and environment, for the container's init alone: memory that only descriptors name, or a pipe. */
+static int write_spec(const struct sandbox_run *r, struct buf *b, struct err *e)
 {
-	_cleanup_buf_ struct buf b = BUF_INIT(SPEC_MAX);
 	const char *const none[] = {NULL}, *const * lists[] = {r->argv, r->env ? r->env : none};
 	struct init_spec spec = {0};
 	const char *cwd = r->cwd ? r->cwd : "/";
-	int result;
 
 	while (r->argv[spec.argc]) spec.argc++;
 	while (r->env && r->env[spec.envc]) spec.envc++;
-	buf_add(&b, &spec, sizeof(spec));
-	buf_add(&b, cwd, strlen(cwd) + 1);
+	buf_add(b, &spec, sizeof(spec));
+	buf_add(b, cwd, strlen(cwd) + 1);
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-		for (const char *const *p = lists[i]; *p; p++) buf_add(&b, *p, strlen(*p) + 1);
-	if (buf_check(&b, "command and environment", e)) return -1;
-	spec.bytes = b.len - sizeof(spec);
-	memcpy(b.data, &spec, sizeof(spec));
-	result = memory_file(b.data, b.len, fd_r, e);
-	explicit_bzero(b.data, b.len);
-	return result;
+		for (const char *const *p = lists[i]; *p; p++) buf_add(b, *p, strlen(*p) + 1);
+	if (buf_check(b, "command and environment", e)) return -1;
+	spec.bytes = b->len - sizeof(spec);
+	memcpy(b->data, &spec, sizeof(spec));
+	return 0;
 }
 
 /* So that `>/dev/stderr` works in there, which opens the pipe anew, for all of the container's users. Only those get so
@@ -622,17 +619,16 @@ static void open_to_box(int fd)
 	if (fchmod(fd, 0666)) errno = 0;
 }
 
-int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e)
+/* A container whose init reads what it is to run from `spec`. */
+static int start_container(struct sandbox *s, const struct sandbox_run *r, int spec, int ahead, struct err *e)
 {
-	_cleanup_close_ int null = -1, spec = -1, end_in = -1, end_out = -1;
+	_cleanup_close_ int null = -1, end_in = -1, end_out = -1;
 	struct proto_msg m;
 	int p[2], result;
 
 	if (s->end >= 0) die("sandbox_start: a container runs");
-	if (!r->argv || !r->argv[0]) return err_set(e, ERR_INPUT, "no command to run in the box");
 	if (!r->in && (null = open("/dev/null", O_RDONLY | O_CLOEXEC)) < 0)
 		return err_sys(e, "cannot open '/dev/null'");
-	if (write_spec(r, &spec, e)) return -1;
 	open_to_box(r->in > 0 ? r->in : -1);
 	open_to_box(r->out);
 	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
@@ -641,6 +637,7 @@ int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e)
 	proto_msg_init(&m, BOX_START);
 	if (r->cwd) vec_add(&m.s, r->cwd);
 	m.n[0] = r->stop_grace_ms;
+	m.n[1] = ahead;
 	m.fds[0] = r->in ? r->in : null;
 	m.fds[1] = r->out;
 	m.fds[2] = end_out;
@@ -652,6 +649,50 @@ int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e)
 	s->end = end_in;
 	end_in = -1;
 	return 0;
+}
+
+int sandbox_ready(struct sandbox *s, int in, int out, int stop_grace_ms, struct err *e)
+{
+	const struct sandbox_run r = {.in = in, .out = out, .stop_grace_ms = stop_grace_ms};
+	_cleanup_close_ int theirs = -1, ours = -1;
+	int p[2];
+
+	if (pipe2(p, O_CLOEXEC)) return err_sys(e, "cannot make a pipe");
+	theirs = p[0];
+	ours = p[1];
+	if (start_container(s, &r, theirs, 1, e)) return -1;
+	s->go = ours;
+	ours = -1;
+	return 0;
+}
+
+/* Its init may end before it has read all: no signal then, the end tells. */
+static int tell_spec(int go, const struct buf *b, struct err *e)
+{
+	struct sigaction ignore = {.sa_handler = SIG_IGN}, was;
+	int result;
+
+	sigaction(SIGPIPE, &ignore, &was);
+	result = fs_write_all(go, b->data, b->len, "the container's pipe", e);
+	sigaction(SIGPIPE, &was, NULL);
+	return result;
+}
+
+int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT(SPEC_MAX);
+	_cleanup_close_ int spec = -1;
+	int result;
+
+	if (!r->argv || !r->argv[0]) return err_set(e, ERR_INPUT, "no command to run in the box");
+	result = write_spec(r, &b, e);
+	if (!result && s->go >= 0)
+		result = request(s, BOX_GO, r->cwd ? r->cwd : "/", NULL, 0, -1, NULL, e) || tell_spec(s->go, &b, e);
+	else if (!result)
+		result = memory_file(b.data, b.len, &spec, e) || start_container(s, r, spec, 0, e);
+	close_p(&s->go);
+	if (b.data) explicit_bzero(b.data, b.len);
+	return result ? -1 : 0;
 }
 
 int sandbox_fd(const struct sandbox *s)
@@ -718,6 +759,7 @@ static void end_box(struct sandbox *s)
 	struct child_status st;
 	struct err e;
 
+	close_p(&s->go);
 	close_p(&s->end);
 	close_p(&s->sock); /* inner ends at that, the kernel kills the rest, outer reaps inner when all are gone */
 	if (s->pid > 0 && child_wait(s->pid, CLOSE_TIMEOUT_MS, &st, &e)) st.end = CHILD_LOST;

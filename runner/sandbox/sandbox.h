@@ -75,6 +75,10 @@ struct sandbox_run {
 	int stop_grace_ms;       /* between TERM and KILL in sandbox_stop; default 5000 */
 };
 
+/* sandbox_ready - start a container ahead: all is made, its init waits. Files may be put as before; the next
+ * sandbox_start says what it is to run and takes in, out and the grace time from here. */
+int sandbox_ready(struct sandbox *s, int in, int out, int stop_grace_ms, struct err *e) MUST_USE;
+
 /* sandbox_start - run one container; only one at a time. Returns when it is started. */
 int sandbox_start(struct sandbox *s, const struct sandbox_run *r, struct err *e) MUST_USE;
 /* Readable when the container has ended: then call sandbox_end, once. A new one for each run; -1 between runs. */

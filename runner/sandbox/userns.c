@@ -104,9 +104,21 @@ static int layout_of(const char *file, unsigned long own, struct userns_map rows
 	return 0;
 }
 
+/* Read once by a process: a box asks some ten times. */
 int userns_layout(struct userns_map uids_r[2], struct userns_map gids_r[2], int *n_r, struct err *e)
 {
-	if (layout_of("/etc/subuid", geteuid(), uids_r, e) || layout_of("/etc/subgid", getegid(), gids_r, e)) return -1;
+	static struct userns_map uids[2], gids[2];
+	static uid_t asked_by;
+	static int known;
+
+	if (!known || asked_by != geteuid()) {
+		if (layout_of("/etc/subuid", geteuid(), uids, e) || layout_of("/etc/subgid", getegid(), gids, e))
+			return -1;
+		asked_by = geteuid();
+		known = 1;
+	}
+	memcpy(uids_r, uids, sizeof(uids));
+	memcpy(gids_r, gids, sizeof(gids));
 	*n_r = geteuid() == 0 ? 1 : 2;
 	return 0;
 }

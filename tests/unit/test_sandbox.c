@@ -872,6 +872,57 @@ static void test_a_work_tree_is_shared(void **state)
 	}
 }
 
+/* All is there before it is known what is to run; what is put meanwhile is seen by it, and by a run after it. */
+static void test_a_container_started_ahead(void **state)
+{
+	_cleanup_free_ char *trees = xasprintf("%s/ahead", fx.top), *kept = xasprintf("%s/kept", trees);
+	const char *layers[] = {fx.layer, NULL};
+	const char *argv[] = {"sh", "-c", "cat page note; echo two >page; pwd; echo $TOKEN", NULL};
+	const char *env[] = {"PATH=/bin", "TOKEN=hidden", NULL};
+	struct sandbox_opts o = {.id = "t3-1", .dir = fx.dir, .layers = layers, .trees = trees};
+	struct sandbox_run r = {.argv = argv, .env = env, .cwd = "/build"};
+	struct child_status st;
+	int p[2];
+
+	(void)state;
+	open_box((struct sandbox_limits){0}, 0);
+	must(fs_mkdirs(trees, 0700, &failure));
+	must(sandbox_put_file(fx.s, "/build/page", "one\n", 4, 0644, &failure));
+	must(sandbox_take(&fx.s, "/build", kept, &failure));
+	must(sandbox_open(&o, &fx.s, &fx.notes, &failure));
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	must(sandbox_ready(fx.s, 0, p[1], 0, &failure));
+	close(p[1]);
+	must(sandbox_put_tree(fx.s, "kept/", "/build", &failure));
+	must(sandbox_put_file(fx.s, "/build/note", "note\n", 5, 0644, &failure));
+	must(sandbox_start(fx.s, &r, &failure));
+	must(finish(p[0], &st));
+	assert_int_equal(st.end, CHILD_EXITED);
+	assert_int_equal(st.code, 0);
+	assert_string_equal(buf_str(&fx.out), "one\nnote\n/build\nhidden\n");
+	assert_sh("cat /build/page", CHILD_EXITED, 0);
+	assert_string_equal(buf_str(&fx.out), "two\n");
+}
+
+/* It was not wanted: nothing of it is left. */
+static void test_a_container_that_waits_in_vain(void **state)
+{
+	struct pollfd pf;
+	int p[2];
+	char c;
+
+	(void)state;
+	open_box((struct sandbox_limits){0}, 0);
+	assert_int_equal(pipe2(p, O_CLOEXEC), 0);
+	must(sandbox_ready(fx.s, 0, p[1], 0, &failure));
+	close(p[1]);
+	sandbox_close(&fx.s);
+	pf = (struct pollfd){.fd = p[0], .events = POLLIN};
+	assert_int_equal(poll(&pf, 1, DEADLINE_MS), 1);
+	assert_int_equal(read(p[0], &c, 1), 0);
+	close(p[0]);
+}
+
 int main(void)
 {
 #define box_test(f) cmocka_unit_test_setup_teardown(f, box_setup_, box_teardown)
@@ -896,6 +947,8 @@ int main(void)
 		box_test(test_tar_streams),
 		box_test(test_a_work_tree_at_a_commit),
 		box_test(test_a_work_tree_is_shared),
+		box_test(test_a_container_started_ahead),
+		box_test(test_a_container_that_waits_in_vain),
 		box_test(test_the_environment_is_on_no_disk),
 		box_test(test_connections_to_a_server_in_the_box),
 		box_test(test_a_box_that_dies_is_an_error),

@@ -11,11 +11,12 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "runner/sandbox/init/init.h"
+
+enum { SPEC_MAX = 64 << 20 };
 
 struct command {
 	char *folder;
@@ -57,21 +58,33 @@ static char **strings(size_t n, char **p, const char *end)
 	return list;
 }
 
+/* All of it or nothing: a container that was started ahead and is not wanted ends here. */
+static void read_exactly(char *to, size_t len)
+{
+	for (size_t done = 0; done < len;) {
+		ssize_t n = read(INIT_SPEC_FD, to + done, len - done);
+
+		if (n < 0 && errno == EINTR) continue;
+		if (n <= 0) fail(INIT_FAILED, n ? errno : EBADMSG);
+		done += (size_t)n;
+	}
+}
+
 static struct command read_command(void)
 {
 	struct init_spec spec;
 	struct command c;
-	struct stat st;
-	char *bytes, *p, *end;
+	char *bytes, *p, *end, more;
 
-	if (fstat(INIT_SPEC_FD, &st) || st.st_size < (off_t)sizeof(spec)) fail(INIT_FAILED, EBADMSG);
-	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, INIT_SPEC_FD, 0);
+	read_exactly((char *)&spec, sizeof(spec));
+	if (spec.bytes > SPEC_MAX) fail(INIT_FAILED, EBADMSG);
+	bytes = mmap(NULL, sizeof(spec) + (size_t)spec.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
 	if (bytes == MAP_FAILED) fail(INIT_FAILED, errno);
+	read_exactly(bytes + sizeof(spec), (size_t)spec.bytes);
+	if (read(INIT_SPEC_FD, &more, 1) != 0) fail(INIT_FAILED, EBADMSG);
 	close(INIT_SPEC_FD);
-	memcpy(&spec, bytes, sizeof(spec));
-	if (spec.bytes != (uint64_t)st.st_size - sizeof(spec) || !spec.argc || spec.argc > spec.bytes ||
-	    spec.envc > spec.bytes)
-		fail(INIT_FAILED, EBADMSG);
+	if (!spec.argc || spec.argc > spec.bytes || spec.envc > spec.bytes) fail(INIT_FAILED, EBADMSG);
 	p = bytes + sizeof(spec);
 	end = p + spec.bytes;
 	c.folder = next(&p, end);

@@ -4,9 +4,10 @@
 #include <stdint.h>
 
 /* Between a container's init and the world outside. Init inherits two descriptors:
- *   INIT_SPEC_FD    a memory file: struct init_spec, then the folder, argc arguments, envc "NAME=value", each with its
- *                   NUL. So that neither command nor environment stand in a file, an argv or /proc/1/environ.
- *   INIT_REPORT_FD  a pipe; gets one struct init_report, once, before init ends. Init killed: nothing comes. */
+ *   INIT_SPEC_FD    a memory file, or a pipe where it is to wait: struct init_spec, then the folder, argc arguments,
+ * envc "NAME=value", each with its NUL. So that neither command nor environment stand in a file, an argv or
+ * /proc/1/environ. INIT_REPORT_FD  a pipe; gets one struct init_report, once, before init ends. Init killed: nothing
+ * comes. */
 
 enum { INIT_REPORT_FD = 3, INIT_SPEC_FD = 4 };
 
