@@ -190,6 +190,19 @@ static int run_in_box(struct sandbox *s, struct output *o, struct task *t, struc
 	return child_ok(st) ? 0 : complain(o, st, e);
 }
 
+/* What the box itself put there: the image's own show again. */
+static int tidy(const char *tree, struct err *e)
+{
+	static const char *const boxes_own[] = {".slipway", "etc/resolv.conf", "etc/hosts"};
+
+	for (size_t i = 0; i < ARRAY_LEN(boxes_own); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", tree, boxes_own[i]);
+
+		if (layer_discard(path, e)) return -1;
+	}
+	return 0;
+}
+
 static int in_box(struct layer *l, struct task *t, struct err *e)
 {
 	_cleanup_free_ char *dir = xasprintf("%s/box", l->temp), *log = xasprintf("%s/log", l->temp);
@@ -211,7 +224,11 @@ static int in_box(struct layer *l, struct task *t, struct err *e)
 		sandbox_close(&s);
 		return -1;
 	}
-	return layer_discard(tree, e) ? (sandbox_close(&s), -1) : sandbox_take(&s, "", tree, e);
+	if (layer_discard(tree, e)) {
+		sandbox_close(&s);
+		return -1;
+	}
+	return sandbox_take(&s, "", tree, e) || tidy(tree, e) ? -1 : 0;
 }
 
 static int make(struct layer *l, void *arg, struct err *e)
