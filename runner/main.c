@@ -58,7 +58,7 @@ static const struct command commands[] = {
 	 "[FILE|-]",
 	 "build the working tree as it stands, here, as a push of it would be"},
 	{"serve", cmd_serve,
-	 "[--state DIR] [--listen HOST:PORT] [--jobs N] [--reconcile SECONDS] [--keep-jobs N] "
+	 "[--state DIR] [--listen HOST:PORT] [--jobs N] [--no-spare] [--reconcile SECONDS] [--keep-jobs N] "
 	 "[--disk-budget BYTES] [--min-free BYTES]",
 	 "accept events and run their builds"},
 	{"status", cmd_status, "[--state DIR] [--repo NAME] [--json]", "the newest builds and their jobs"},

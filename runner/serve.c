@@ -73,7 +73,8 @@ struct serve {
 	struct gc_settings gc_settings;
 	struct gc *gc;
 	struct notifier *notifier;
-	struct spare *spare;
+	struct spare *spare; /* NULL: none is to be kept */
+	int no_spare;
 	struct leader *leaders;
 	struct preparer preparing[MOST_PREPARING]; /* event_id 0: free */
 	int wake_fd, lock_fd;
@@ -243,7 +244,7 @@ static int start_leader(struct serve *s, const struct job_row *row, struct err *
 	int pidfd;
 
 	if (leader_start(&s->home, row, &o, &pid, &pidfd, e)) return -1;
-	spare_remember(s->spare, row);
+	if (s->spare) spare_remember(s->spare, row);
 	l = add_leader(s, row->id, row->attempt);
 	l->pid = pid;
 	l->pidfd = pidfd;
@@ -515,7 +516,7 @@ static int start(struct serve *s, const char *host, int port, struct err *e)
 	}
 	s->loop = loop_new();
 	s->gc = gc_start(s->loop, &s->home, &s->gc_settings, look_again, s);
-	s->spare = spare_new(s->loop, &s->home, has_place, s);
+	if (!s->no_spare) s->spare = spare_new(s->loop, &s->home, has_place, s);
 	if (loop_signal(s->loop, SIGTERM, stop_on_signal, s, e) || loop_signal(s->loop, SIGINT, stop_on_signal, s, e) ||
 	    store_open(db, &s->store, e) || open_wake(s, e) || settle_what_was_running(s, e))
 		return -1;
@@ -562,6 +563,7 @@ int cmd_serve(int argc, char **argv)
 						{"listen", required_argument, NULL, 'l'},
 						{"jobs", required_argument, NULL, 'j'},
 						{"reconcile", required_argument, NULL, 'r'},
+						{"no-spare", no_argument, NULL, 'n'},
 						{"min-free", required_argument, NULL, GC_OPT_MIN_FREE},
 						GC_OPTIONS,
 						{0}};
@@ -583,6 +585,7 @@ int cmd_serve(int argc, char **argv)
 		case 'l': listen_on = optarg; break;
 		case 'j': bad |= num_parse_int(optarg, 1, 1000, &s.most_jobs); break;
 		case 'r': bad |= num_parse_int(optarg, 0, 366 * 24 * 3600, &s.reconcile_s); break;
+		case 'n': s.no_spare = 1; break;
 		case GC_OPT_KEEP_JOBS:
 		case GC_OPT_DISK_BUDGET:
 		case GC_OPT_MIN_FREE:
