@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "lib/fs.h"
@@ -75,6 +76,24 @@ static void drop_foreign_xattrs(struct archive_entry *entry)
 		    !strcmp(name, "security.capability"))
 			archive_entry_xattr_add_entry(entry, name, value, size);
 	archive_entry_free(all);
+}
+
+/* A folder that is there already, of this layer or one below, becomes what its new entry says: libarchive adds to the
+ * attributes that it has. Of the overlay itself none is shown here. */
+static int forget_xattrs(struct archive_entry *entry, const char *path, struct err *e)
+{
+	_cleanup_free_ char *names = NULL;
+	ssize_t n;
+
+	if (archive_entry_filetype(entry) != AE_IFDIR || archive_entry_hardlink(entry)) return 0;
+	n = llistxattr(path, NULL, 0);
+	if (n <= 0) return 0;
+	names = xmalloc((size_t)n);
+	n = llistxattr(path, names, (size_t)n);
+	for (const char *name = names; n > 0 && name < names + n; name += strlen(name) + 1)
+		if (!strncmp(name, "user.", 5) && lremovexattr(path, name))
+			return err_sys(e, "'%s': cannot remove the attribute '%s'", path, name);
+	return 0;
 }
 
 struct unpacking {
@@ -142,6 +161,7 @@ static int put_entry(struct unpacking *u, struct archive_entry *entry, struct er
 	r = whiteout_apply(&u->whiteout, path, archive_entry_filetype(entry) == AE_IFDIR, e);
 	if (r) return r < 0 ? -1 : 0;
 	drop_foreign_xattrs(entry);
+	if (forget_xattrs(entry, path, e)) return -1;
 	if (archive_write_header(u->out, entry) != ARCHIVE_OK)
 		return err_set(e, ERR_INPUT, "'%s': %s", path, archive_error_string(u->out));
 	if (!archive_entry_hardlink(entry) && archive_entry_size(entry) > 0 && copy_data(u, e))
@@ -234,7 +254,7 @@ static int mount_merged(size_t lowers, struct err *e)
 
 static int shut_in(const char *folder, struct err *e)
 {
-	umask(0);
+	umask(022); /* of folders that no entry tells of: all else has the mode that its entry says */
 	if (chdir(folder) || chroot(".") || chdir("/")) return err_sys(e, "cannot enter '%s'", folder);
 	return 0;
 }
