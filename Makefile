@@ -39,7 +39,7 @@ obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 common_obj := $(call obj,$(lib_src) $(senv_src))
 all_obj := $(common_obj) $(call obj,$(runner_src))
 units := $(patsubst tests/unit/%.c,$(B)/tests/%,$(unit_src))
-bins := $(B)/bin/runner $(B)/bin/senv $(B)/bin/slipway-init $(B)/bin/slipway-job $(B)/bin/slipway-supervise
+bins := $(B)/bin/runner $(B)/bin/slipway-runner $(B)/bin/senv $(B)/bin/slipway-init $(B)/bin/slipway-job $(B)/bin/slipway-supervise
 
 all: $(bins)
 
@@ -89,16 +89,26 @@ $(B)/libslipway.a: $(all_obj)
 	@rm -f $@
 	@$(AR) rcs $@ $^
 
-$(B)/bin/runner: $(B)/obj/runner/main.o $(B)/libslipway.a
+$(B)/obj/runner/main_whole.o: runner/main.c
+	@mkdir -p $(@D)
+	$(call say,CC    $< (whole))$(CC) $(CPPFLAGS) -DRUNNER_WHOLE $(CFLAGS) $(SANFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/bin/slipway-runner: $(B)/obj/runner/main_whole.o $(B)/libslipway.a
 	@mkdir -p $(@D)
 	$(call say,LINK  $@)$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(pkg_libs) -o $@
 
-# Each job starts it twice: what it needs is linked in, since loading the runner's 56 shared libraries takes 6 to 10 ms.
-# What is not named here is linked as ever, and then loaded at each start: keep it small. Without --gc-sections,
-# libarchive's writers, which are not used, would ask for all of its compressors.
+# What starts often has what it needs linked in, since loading the whole runner's 56 shared libraries takes 6 to 11 ms:
+# what a person or a script types, and what each job starts twice. What is not named here is linked as ever, and then
+# loaded at each start: keep it small. Without --gc-sections, libarchive's writers, which are not used, would ask for all
+# of its compressors.
+static_libs := -Wl,--gc-sections -Wl,-Bstatic -ljansson -lsodium -lsqlite3 -lseccomp -larchive -lyaml -lbz2 -Wl,-Bdynamic
+$(B)/bin/runner: $(B)/obj/runner/main.o $(B)/libslipway.a
+	@mkdir -p $(@D)
+	$(call say,LINK  $@)$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(static_libs) $(pkg_libs) -lm -o $@
+
 $(B)/bin/slipway-job: $(B)/obj/runner/job_main.o $(B)/libslipway.a
 	@mkdir -p $(@D)
-	$(call say,LINK  $@)$(CC) $(SANFLAGS) $(LDFLAGS) $^ -Wl,--gc-sections -Wl,-Bstatic -ljansson -lsodium -lsqlite3 -lseccomp -larchive -lyaml -lbz2 -Wl,-Bdynamic $(pkg_libs) -lm -o $@
+	$(call say,LINK  $@)$(CC) $(SANFLAGS) $(LDFLAGS) $^ $(static_libs) $(pkg_libs) -lm -o $@
 
 $(B)/bin/senv: $(B)/obj/senv/main.o $(common_obj)
 	@mkdir -p $(@D)
@@ -147,7 +157,7 @@ fuzz: $(fuzz_bins)
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/slipway $(DESTDIR)$(PREFIX)/share/slipway $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 $(B)/bin/runner $(B)/bin/senv $(B)/bin/slipway-supervise $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(B)/bin/slipway-init $(B)/bin/slipway-job $(DESTDIR)$(PREFIX)/libexec/slipway
+	install -m 755 $(B)/bin/slipway-init $(B)/bin/slipway-job $(B)/bin/slipway-runner $(DESTDIR)$(PREFIX)/libexec/slipway
 	cp -R deploy-hooks $(DESTDIR)$(PREFIX)/share/slipway
 	install -m 644 docs/ci.schema.json $(DESTDIR)$(PREFIX)/share/slipway
 	$(B)/bin/senv completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/senv

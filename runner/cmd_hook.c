@@ -123,7 +123,9 @@ static void add_quoted(struct buf *b, const char *word)
 
 static void add_command(struct buf *b, const char *state, const char *repo)
 {
-	add_quoted(b, child_self());
+	_cleanup_free_ char *runner = child_beside("runner");
+
+	add_quoted(b, runner ? runner : child_self());
 	buf_adds(b, " hook post-receive --repo ");
 	add_quoted(b, repo);
 	buf_adds(b, " --state ");

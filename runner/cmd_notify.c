@@ -1,15 +1,9 @@
 /* `runner notify STATE ID` (internal): one attempt to deliver one notice. That it is made is in the row before anything
  * is sent, and when the next one would be: killed at any moment, the notice is sent again later, under the same
- * delivery id, never lost and never in a tight loop.
- *
- * `runner notices`: what became of them. */
-#include <getopt.h>
-#include <sodium.h>
+ * delivery id, never lost and never in a tight loop. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/child.h"
 #include "lib/fs.h"
@@ -19,8 +13,6 @@
 #include "runner/permits.h"
 #include "runner/place.h"
 #include "runner/report/notify.h"
-#include "runner/report/report.h"
-#include "runner/report/report_text.h"
 
 enum {
 	FIRST_WAIT_MS = 2000, /* after a failure; doubled by each one more */
@@ -28,7 +20,6 @@ enum {
 	MOST_HOURS = 24, /* then it is given up */
 	PROGRAM_MS = 60 * 1000,
 	SAID_MAX = 65536,
-	SECRET_BYTES = 32,
 };
 
 struct telling {
@@ -47,29 +38,6 @@ static void telling_release(struct telling *t)
 	notice_row_release(&t->notice);
 	free_p(&t->url);
 	place_release(&t->p);
-}
-
-/* --- the secret that webhooks are signed with --- */
-
-int notify_secret(const struct home *h, int64_t repo_id, struct secret *text_r, struct err *e)
-{
-	_cleanup_free_ char *path = home_repo(h, repo_id, "notify-secret"), *lock = xasprintf("%s.lock", path);
-	_cleanup_secret_ struct secret bytes = SECRET_INIT, text = SECRET_INIT;
-	_cleanup_close_ int held = -1;
-	struct stat st;
-
-	if (fs_lock(lock, 1, &held, e)) return -1;
-	if (stat(path, &st) || !st.st_size) {
-		secret_alloc(&bytes, SECRET_BYTES);
-		randombytes_buf(bytes.data, bytes.len);
-		secret_alloc(&text, 2 * SECRET_BYTES + 1);
-		sodium_bin2hex((char *)text.data, 2 * SECRET_BYTES + 1, bytes.data, bytes.len);
-		text.data[2 * SECRET_BYTES] = '\n';
-		if (fs_write_file(path, text.data, text.len, 0600, e)) return -1;
-	}
-	if (secret_read_file(path, 4096, text_r, e)) return -1;
-	while (text_r->len && strchr("\r\n", text_r->data[text_r->len - 1])) text_r->len--;
-	return 0;
 }
 
 /* --- the three ways --- */
@@ -219,64 +187,4 @@ int cmd_notify(int argc, char **argv)
 	if (place_open(argv[1], &t.p, &e) || load(&t, id, &e)) return cmd_fail(argv[0], e.text);
 	if (t.notice.state != NOTICE_DUE) return 0;
 	return attempt(&t, &e) ? cmd_fail(argv[0], e.text) : 0;
-}
-
-/* --- what became of them --- */
-
-static json_t *notice_json(const struct notice_row *n)
-{
-	return json_pack("{s:I, s:I, s:s, s:o, s:s, s:s, s:i, s:o, s:o, s:o, s:o}", "id", (json_int_t)n->id, "build_id",
-			 (json_int_t)n->build_id, "kind", notice_kind_name(n->kind), "target", report_text(n->target),
-			 "state", notice_state_name(n->state), "delivery", n->delivery, "attempts", n->attempts,
-			 "reason", report_text(n->reason), "due_at_ms", report_time(n->due_ms), "next_try_at_ms",
-			 report_time(n->state == NOTICE_DUE ? n->next_try_ms : 0), "done_at_ms",
-			 report_time(n->done_ms));
-}
-
-static void print_notice(const struct notice_row *n)
-{
-	_cleanup_buf_ struct buf line = BUF_INIT(4096);
-
-	buf_addf(&line, "notice %lld  %s ", (long long)n->id, notice_kind_name(n->kind));
-	report_plain(&line, n->target, 200);
-	buf_addf(&line, "  %s  %d attempts  ", notice_state_name(n->state), n->attempts);
-	report_plain(&line, n->reason, 300);
-	printf("%s\n", buf_str(&line));
-}
-
-int cmd_notices(int argc, char **argv)
-{
-	static const struct option known[] = {{"state", required_argument, NULL, 's'},
-					      {"repo", required_argument, NULL, 'r'},
-					      {"json", no_argument, NULL, 'j'},
-					      {0}};
-	enum { MOST = 100 };
-	_cleanup_place_ struct place p = PLACE_INIT;
-	__attribute__((cleanup(repo_release))) struct repo repo = {0};
-	_cleanup_json_ json_t *all = json_array();
-	_cleanup_free_ char *text = NULL;
-	const char *state = NULL, *name = NULL;
-	struct notice_row *rows = NULL;
-	int c, json = 0;
-	struct err e;
-	size_t n = 0;
-
-	while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) switch (c) {
-		case 's': state = optarg; break;
-		case 'r': name = optarg; break;
-		case 'j': json = 1; break;
-		default: return cmd_usage(argv[0]);
-		}
-	if (optind != argc) return cmd_usage(argv[0]);
-	if (place_open(state, &p, &e) || (name && store_repo_find(p.store, name, &repo, &e)) ||
-	    store_notice_list(p.store, repo.id, MOST, &rows, &n, &e))
-		return cmd_fail(argv[0], e.text);
-	for (size_t i = 0; i < n; i++) {
-		if (!json) print_notice(&rows[i]);
-		if (json_array_append_new(all, notice_json(&rows[i]))) die("cannot make JSON");
-	}
-	notice_rows_free(&rows, n);
-	text = json_text(all);
-	if (json) printf("%s\n", text);
-	return 0;
 }

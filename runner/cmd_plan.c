@@ -95,11 +95,8 @@ static const char *default_file(void)
 	return access(".ci.yml", F_OK) && !access(".travis.yml", F_OK) ? ".travis.yml" : ".ci.yml";
 }
 
-static void print_problems_json(const struct plan_problems *p, const char *file)
+static void add_problems_json(const struct plan_problems *p, const char *file, json_t *list)
 {
-	_cleanup_json_ json_t *list = json_array();
-	_cleanup_free_ char *text = NULL;
-
 	for (size_t i = 0; i < p->len; i++) {
 		const struct plan_problem *it = &p->items[i];
 
@@ -108,8 +105,6 @@ static void print_problems_json(const struct plan_problems *p, const char *file)
 							  "text", it->text)))
 			die("cannot make a JSON list");
 	}
-	text = json_text(list);
-	printf("%s\n", text);
 }
 
 static int print_schema(void)
@@ -145,35 +140,50 @@ static int lint_options(int argc, char **argv, struct lint_options *o)
 		default: return -1;
 		}
 	}
-	return argc - optind > 1 ? -1 : 0;
+	return 0;
 }
 
-int cmd_lint(int argc, char **argv)
+/* 0: good, or with warnings only. list: where the problems go; NULL: they are printed. */
+static int lint_file(const char *file, enum said said, json_t *list, const char *command)
 {
 	struct plan_context cx = {.kind = EVENT_PUSH, .branch = "main", .any_branch = 1};
 	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES);
 	struct plan_problems problems = {0};
-	struct lint_options o = {0};
 	struct plan plan = {0};
-	const char *file;
 	struct err e;
 	int rc;
 
-	if (lint_options(argc, argv, &o)) return cmd_usage(argv[0]);
-	if (o.keys) return list_keys();
-	if (o.schema) return print_schema();
-	file = optind < argc ? argv[optind] : default_file();
-	if (read_input(file, &b, &e)) return cmd_fail(argv[0], e.text);
-	cx.dialect = dialect_of(o.said, file, &b);
+	if (read_input(file, &b, &e)) return cmd_fail(command, e.text);
+	cx.dialect = dialect_of(said, file, &b);
 	rc = plan_make(shown_name(file), buf_str(&b), b.len, &cx, &plan, &problems, &e);
-	if (o.json)
-		print_problems_json(&problems, shown_name(file));
+	if (list)
+		add_problems_json(&problems, shown_name(file), list);
 	else
 		print_problems(&problems, shown_name(file), strlen(buf_str(&b)) == b.len ? buf_str(&b) : NULL,
 			       isatty(STDOUT_FILENO));
 	plan_problems_release(&problems);
 	plan_release(&plan);
 	return rc ? 1 : 0;
+}
+
+int cmd_lint(int argc, char **argv)
+{
+	_cleanup_json_ json_t *list = NULL;
+	_cleanup_free_ char *text = NULL;
+	struct lint_options o = {0};
+	int failed = 0;
+
+	if (lint_options(argc, argv, &o)) return cmd_usage(argv[0]);
+	if (o.keys) return list_keys();
+	if (o.schema) return print_schema();
+	if (o.json) list = json_array();
+	if (optind == argc) failed = lint_file(default_file(), o.said, list, argv[0]);
+	for (int i = optind; i < argc; i++)
+		if (lint_file(argv[i], o.said, list, argv[0])) failed = 1;
+	if (!list) return failed;
+	text = json_text(list);
+	printf("%s\n", text);
+	return failed;
 }
 
 /* --- runner plan --- */
@@ -216,7 +226,8 @@ static void print_plan(const struct plan *p)
 	for (size_t i = 0; i < p->njobs; i++) print_job(&p->jobs[i], width, stage_width);
 }
 
-static void print_json(const struct plan *p, const struct plan_problems *why)
+/* file: which of several it is of; NULL: there is one. */
+static void print_json(const struct plan *p, const struct plan_problems *why, const char *file)
 {
 	_cleanup_json_ json_t *json = plan_to_json(p), *rules = json_array();
 	_cleanup_free_ char *text = NULL;
@@ -229,6 +240,7 @@ static void print_json(const struct plan *p, const struct plan_problems *why)
 			die("cannot make a JSON list");
 	}
 	if (why->len && json_object_set(json, "rules", rules)) die("cannot make JSON");
+	if (file && json_object_set_new(json, "file", json_string(file))) die("cannot make JSON");
 	/* Not sorted: env is listed in the file's order. */
 	text = json_dumps(json, JSON_COMPACT);
 	if (!text) die("cannot write the plan");
@@ -283,7 +295,7 @@ static int plan_options(int argc, char **argv, struct plan_options *o)
 		default: return -1;
 		}
 	}
-	return argc - optind > 1 ? -1 : 0;
+	return 0;
 }
 
 /* Who asks for no branch in particular is shown all that a .travis.yml makes, for the branch that was usual then. */
@@ -294,41 +306,72 @@ static void default_branch(struct plan_context *cx)
 	cx->any_branch = cx->dialect == PLAN_TRAVIS;
 }
 
-int cmd_plan(int argc, char **argv)
+/* Of several files each has its line, also one without a plan. */
+static void print_refused(const char *file, const char *problems)
 {
-	struct plan_options o = {.cx = {.kind = EVENT_PUSH}};
+	_cleanup_json_ json_t *json = json_pack("{ss, ss}", "file", file, "error", problems);
+	_cleanup_free_ char *text = json ? json_text(json) : NULL;
+
+	if (!text) die("cannot make JSON");
+	printf("%s\n", text);
+}
+
+static void print_text(const struct plan *plan, const struct plan_problems *why, const char *file, const char *branch)
+{
+	if (plan->njobs)
+		print_plan(plan);
+	else if (plan->left_out)
+		printf("no jobs: the branches rules leave out %s\n", branch);
+	else
+		printf("no jobs: conditions and rules leave none\n");
+	if (!plan->left_out) print_why(why, file);
+}
+
+static int plan_file(const char *file, const struct plan_options *o, int several, const char *command)
+{
 	_cleanup_buf_ struct buf b = BUF_INIT(PLAN_MAX_FILE_BYTES);
 	struct plan_problems problems = {0}, why = {0};
-	struct plan plan = {0};
+	const char *name = shown_name(file);
+	struct plan_context cx = o->cx;
 	_cleanup_free_ char *text = NULL;
-	const char *file;
+	struct plan plan = {0};
 	struct err e;
 	int rc;
 
-	if (plan_options(argc, argv, &o)) return cmd_usage(argv[0]);
-	file = optind < argc ? argv[optind] : default_file();
-	if (read_input(file, &b, &e)) return cmd_fail(argv[0], e.text);
-	o.cx.dialect = dialect_of(o.said, file, &b);
-	default_branch(&o.cx);
-	o.cx.why = &why;
-	o.cx.settings = (const char *const *)vec_argv(&o.settings);
-	rc = plan_make(shown_name(file), buf_str(&b), b.len, &o.cx, &plan, &problems, &e);
-	text = plan_problems_text(&problems, shown_name(file), 1);
-	fputs(text, stderr);
-	plan_problems_release(&problems);
-	if (!rc && o.json) {
-		print_json(&plan, &why);
-	} else if (!rc) {
-		if (plan.njobs)
-			print_plan(&plan);
-		else if (plan.left_out)
-			printf("no jobs: the branches rules leave out %s\n", o.cx.branch);
-		else
-			printf("no jobs: conditions and rules leave none\n");
-		if (!plan.left_out) print_why(&why, shown_name(file));
+	if (read_input(file, &b, &e)) {
+		if (o->json && several) print_refused(name, e.text);
+		return cmd_fail(command, e.text);
 	}
+	cx.dialect = dialect_of(o->said, file, &b);
+	default_branch(&cx);
+	cx.why = &why;
+	cx.settings = (const char *const *)o->settings.items;
+	rc = plan_make(name, buf_str(&b), b.len, &cx, &plan, &problems, &e);
+	text = plan_problems_text(&problems, name, 1);
+	fputs(text, stderr);
+	if (!o->json && several) printf("%s:\n", name);
+	if (!rc && o->json)
+		print_json(&plan, &why, several ? name : NULL);
+	else if (!rc)
+		print_text(&plan, &why, name, cx.branch);
+	else if (o->json && several)
+		print_refused(name, text);
+	plan_problems_release(&problems);
 	plan_problems_release(&why);
 	plan_release(&plan);
-	vec_release(&o.settings);
 	return rc ? 1 : 0;
+}
+
+int cmd_plan(int argc, char **argv)
+{
+	struct plan_options o = {.cx = {.kind = EVENT_PUSH}};
+	int failed = 0;
+
+	if (plan_options(argc, argv, &o)) return cmd_usage(argv[0]);
+	vec_argv(&o.settings); /* ends with NULL */
+	if (optind == argc) failed = plan_file(default_file(), &o, 0, argv[0]);
+	for (int i = optind; i < argc; i++)
+		if (plan_file(argv[i], &o, argc - optind > 1, argv[0])) failed = 1;
+	vec_release(&o.settings);
+	return failed;
 }

@@ -43,7 +43,7 @@ const char *job_runner(void)
 {
 	static char *path;
 
-	if (!path) path = child_beside("runner");
+	if (!path) path = child_beside("slipway-runner");
 	return path ? path : child_self();
 }
 

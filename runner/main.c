@@ -1,28 +1,39 @@
-/* The command table of `runner`. */
+/* The command table of `runner`, which is two programs made from this file. What is typed, `runner`, holds the commands
+ * that need neither git's library nor HTTP nor TLS, and starts in 1 ms rather than 11; for any other it becomes
+ * slipway-runner, which holds all of them and is what the daemon and its children are. */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
+#include "lib/child.h"
 #include "lib/err.h"
 #include "lib/secret.h"
 #include "runner/cmd.h"
 #include "runner/sandbox/sandbox.h"
 
+#ifdef RUNNER_WHOLE
+#define WHOLE(function) function
+#else
+#define WHOLE(function) NULL
+#endif
+
 struct command {
 	const char *name;
-	int (*run)(int argc, char **argv);
-	const char *usage; /* options and arguments; NULL: internal, not listed */
+	int (*run)(int argc, char **argv); /* NULL: it is in slipway-runner */
+	const char *usage;                 /* options and arguments; NULL: internal, not listed */
 	const char *help;
 };
 
 static const struct command commands[] = {
-	{"doctor", cmd_doctor, "[--fix]", "say what this host lacks for containers, and mend it"},
-	{"image", cmd_image,
+	{"doctor", WHOLE(cmd_doctor), "[--fix]", "say what this host lacks for containers, and mend it"},
+	{"image", WHOLE(cmd_image),
 	 "[--arch ARCH] [--packages A,B] [--find | --resolve] [--digest DIGEST] [--anonymous] NAME | list | add NAME "
 	 "REFERENCE | remove NAME",
 	 "make an image, or find it made, and say where it is; the names of this box's catalogue"},
-	{"unpack", cmd_unpack, NULL, NULL},
+	{"unpack", WHOLE(cmd_unpack), NULL, NULL},
 	{"repo", cmd_repo,
 	 "add [--show-secret] [--deploy-path PATH]... NAME URL | list [--json] | key NAME |\n"
 	 "            sign-key [--next | --switch] NAME | allow-path NAME PATH | allow-submodules NAME URL |\n"
@@ -34,30 +45,30 @@ static const struct command commands[] = {
 	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME", "build the head of a branch now"},
 	{"reconcile", cmd_reconcile, "[--state DIR] [--repo NAME]",
 	 "find pushes that nobody told of, and have them built"},
-	{"publish", cmd_publish,
+	{"publish", WHOLE(cmd_publish),
 	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
 	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--event N] [--keep N] [--no-latest] "
 	 "[--sign-key FILE] [--message TEXT] [--author 'NAME <MAIL>'] [--mode MODE] [--known-hosts FILE] [--cache DIR] "
 	 "[--state DIR] [--json] FILE...",
 	 "put an image and its files into a deployment repository"},
-	{"verify", cmd_verify, "[--key PUBLIC]... [--path PATH] [--since N] [--json] DIR",
+	{"verify", WHOLE(cmd_verify), "[--key PUBLIC]... [--path PATH] [--since N] [--json] DIR",
 	 "tell whether a clone of a deployment repository is what was published"},
-	{"box", sandbox_box_main, NULL, NULL},
-	{"box-cache", box_cache_main, NULL, NULL},
-	{"lint", cmd_lint, "[--json] [--ci|--travis] [FILE|-] | --keys | --schema",
+	{"box", WHOLE(sandbox_box_main), NULL, NULL},
+	{"box-cache", WHOLE(box_cache_main), NULL, NULL},
+	{"lint", cmd_lint, "[--json] [--ci|--travis] [FILE|-]... | --keys | --schema",
 	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
 	{"plan", cmd_plan,
 	 "[--json] [--ci|--travis] [--event push|pull_request] [--branch NAME | --tag NAME] [--repo OWNER/NAME]\n"
-	 "            [--sender NAME] [--message TEXT] [--fork] [--setting NAME=VALUE]... [FILE|-]",
+	 "            [--sender NAME] [--message TEXT] [--fork] [--setting NAME=VALUE]... [FILE|-]...",
 	 "list the jobs that a .ci.yml makes"},
-	{"exec", cmd_exec,
+	{"exec", WHOLE(cmd_exec),
 	 "[--commit REV] [--job N]... [--only KEY=VALUE[,KEY=VALUE]...]... [--event push|pull_request]\n"
 	 "            [--branch NAME | --tag NAME] [--repo OWNER/NAME] [--setting NAME=VALUE]... [--env "
 	 "NAME=VALUE]...\n"
 	 "            [--secret NAME]... [--key FILE] [--state DIR] [--output DIR] [--publish] [--shell-on-failure] "
 	 "[FILE|-]",
 	 "build the working tree as it stands, here, as a push of it would be"},
-	{"serve", cmd_serve,
+	{"serve", WHOLE(cmd_serve),
 	 "[--state DIR] [--listen HOST:PORT] [--jobs N] [--no-spare] [--reconcile SECONDS] [--keep-jobs N] "
 	 "[--disk-budget BYTES] [--min-free BYTES]",
 	 "accept events and run their builds"},
@@ -71,23 +82,16 @@ static const struct command commands[] = {
 	{"timeline", cmd_timeline, "[--state DIR] [--repo NAME] [--build N] [--from UNIX_MS]",
 	 "when a build's steps were, in milliseconds"},
 	{"cancel", cmd_cancel, "[--state DIR] [--repo NAME] BUILD.JOB", "stop a job"},
-	{"gc", cmd_gc, "[--state DIR] [--keep-jobs N] [--disk-budget BYTES] [--dry-run]",
+	{"gc", WHOLE(cmd_gc), "[--state DIR] [--keep-jobs N] [--disk-budget BYTES] [--dry-run]",
 	 "remove the files of old jobs; what they were stays known"},
 	{"cache", cmd_cache, "list [--repo NAME] [--json] | rm [--key KEY] NAME   [--state DIR]",
 	 "the folders that jobs keep from build to build"},
-	{"prepare", cmd_prepare, NULL, NULL},
-	{"job", cmd_job, NULL, NULL},
-	{"check", cmd_check, NULL, NULL},
-	{"submodules", cmd_submodules, NULL, NULL},
-	{"notify", cmd_notify, NULL, NULL},
-	{"sweep", cmd_sweep, NULL, NULL},
-	{"lint", cmd_lint, "[--json] [--ci|--travis] [FILE|-] | --keys | --schema",
-	 "tell what is wrong with a .ci.yml; --keys lists what may stand in one"},
-	{"plan", cmd_plan,
-	 "[--json] [--ci|--travis] [--event push|pull_request] [--branch NAME | --tag NAME] [--repo OWNER/NAME]\n"
-	 "            [--sender NAME] [--message TEXT] [--fork] [--setting NAME=VALUE]... [FILE|-]",
-	 "list the jobs that a .ci.yml makes"},
-	{"trigger", cmd_trigger, "[--state DIR] [--branch BRANCH | --tag TAG] NAME", "build the head of a branch now"},
+	{"prepare", WHOLE(cmd_prepare), NULL, NULL},
+	{"job", WHOLE(cmd_job), NULL, NULL},
+	{"check", WHOLE(cmd_check), NULL, NULL},
+	{"submodules", WHOLE(cmd_submodules), NULL, NULL},
+	{"notify", WHOLE(cmd_notify), NULL, NULL},
+	{"sweep", WHOLE(cmd_sweep), NULL, NULL},
 	{NULL, NULL, NULL, NULL},
 };
 
@@ -122,12 +126,25 @@ static void open_standard_fds(void)
 	if (fd >= 0) close(fd);
 }
 
+/* argv stays as it was typed. */
+static int become_whole(char **argv)
+{
+	_cleanup_free_ char *path = child_beside("slipway-runner");
+
+	if (path) execv(path, argv);
+	fprintf(stderr, "runner: cannot run '%s': %s\n", path ? path : "slipway-runner",
+		path ? strerror(errno)
+		     : "it is neither beside this program nor in ../libexec/slipway; install it again");
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "help";
 
 	open_standard_fds();
 	secret_setup();
+	prctl(PR_SET_NAME, "runner");
 	if (!strcmp(name, "--version")) {
 		printf("runner %s\n", SLIPWAY_VERSION);
 		return 0;
@@ -138,7 +155,7 @@ int main(int argc, char **argv)
 				printf("usage: runner %s %s\n\n%s\n", c->name, c->usage, c->help);
 				return 0;
 			}
-			return c->run(argc - 1, argv + 1);
+			return c->run ? c->run(argc - 1, argv + 1) : become_whole(argv);
 		}
 	if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
 		list(argc > 1 ? stdout : stderr);

@@ -96,7 +96,7 @@ int layer_name_lowers(const struct layer *l, const struct vec *lowers, struct er
 
 static void unpack_argv(const struct layer_source *s, struct vec *argv)
 {
-	_cleanup_free_ char *runner = child_beside("runner");
+	_cleanup_free_ char *runner = child_beside("slipway-runner");
 
 	vec_add(argv, runner ? runner : child_self());
 	vec_add(argv, "unpack");

@@ -474,7 +474,7 @@ int sandbox_collect(struct sandbox *s, const char *root, const char *glob, sandb
 /* The whole runner: who has the box in a small program of its own packs nothing there. */
 static int open_packer(int *fd_r, struct err *e)
 {
-	_cleanup_free_ char *beside = runner_path ? NULL : child_beside("runner");
+	_cleanup_free_ char *beside = runner_path ? NULL : child_beside("slipway-runner");
 	const char *path = runner_path ? runner_path : beside ? beside : child_self();
 
 	*fd_r = open(path, O_RDONLY | O_CLOEXEC);

@@ -1,4 +1,5 @@
-/* Boxes with a busybox root file system, as root and as an ordinary user. The runner to be the box is $BIN/runner, or
+/* Boxes with a busybox root file system, as root and as an ordinary user. The runner to be the box is
+ * $BIN/slipway-runner, or
  * the one built beside this test. */
 #include <arpa/inet.h>
 #include <dirent.h>
