@@ -84,28 +84,29 @@ static int tell_digest(const char *digest, struct err *e)
 	return 0;
 }
 
-static int run(struct image_ask *ask, const char *name, enum what what, struct err *e)
+static int run(const struct image_ask *wanted, const char *name, enum what what, struct err *e)
 {
 	_cleanup_free_ char *reference = NULL, *digest = NULL;
 	struct show show = {.terminal = isatty(2), .percent = -1};
+	struct image_ask ask = *wanted;
 	struct home home = {0};
 	struct image image = {0};
 	int result;
 
 	if (home_open(NULL, &home, e)) return -1;
 	result = images_lookup(&home, name, &reference, e);
-	ask->cache = home.cache;
-	ask->name = reference;
-	ask->progress = show_progress;
-	ask->arg = &show;
+	ask.cache = home.cache;
+	ask.name = reference;
+	ask.progress = show_progress;
+	ask.arg = &show;
 	if (!result && what == RESOLVE)
-		result = image_resolve(ask, &digest, e) || tell_digest(digest ? digest : "", e) ? -1 : 0;
+		result = image_resolve(&ask, &digest, e) || tell_digest(digest ? digest : "", e) ? -1 : 0;
 	else if (!result)
-		result = what == FIND ? image_find(ask, &image, e) : image_ensure(ask, &image, e);
+		result = what == FIND ? image_find(&ask, &image, e) : image_ensure(&ask, &image, e);
 	home_release(&home);
 	if (show.shown && show.terminal) fprintf(stderr, result ? "\n" : "\r\033[K");
 	if (result > 0) return err_set(e, ERR_MISSING, "it is not made yet");
-	if (!result && what != RESOLVE) print(&image, ask->arch);
+	if (!result && what != RESOLVE) print(&image, ask.arch);
 	image_release(&image);
 	return result;
 }
