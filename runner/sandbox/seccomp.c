@@ -2,9 +2,11 @@
 #include "runner/sandbox/seccomp.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,16 +33,57 @@ static const char *const refused[] = {
 	"settimeofday", "stime", "clock_settime", "clock_settime64", "iopl", "ioperm", "reboot", "vhangup",
 	"personality"};
 
-/* Families that reach a hypervisor or kernel code in no namespace. The kernel looks at 32 bits of the argument, a
- * filter at 64: the upper ones are masked off. For 32-bit x86, libseccomp refuses the whole of socketcall(SYS_SOCKET)
- * with the same rule, and that is meant: its family is in memory, where a filter cannot look, so to let it through
- * would let every family through, to 64-bit programs too (int 0x80). A 32-bit program that makes sockets by socket(2)
- * (musl) has them; one that only knows socketcall (glibc for i386) has none. */
-static const int refused_families[] = {AF_VSOCK, AF_ALG};
+/* Sockets are of these families. Of all others the kernel loads the module when anybody asks for one, a container too,
+ * and few have looked at it. The kernel looks at 32 bits of the argument, a filter at 64: the upper ones are masked
+ * off. For 32-bit x86, libseccomp refuses the whole of socketcall(SYS_SOCKET) with the same rules, and that is meant:
+ * its family is in memory, where a filter cannot look, so to let it through would let every family through, to 64-bit
+ * programs too (int 0x80). A 32-bit program that makes sockets by socket(2) (musl) has them; one that only knows
+ * socketcall (glibc for i386) has none. */
+static const unsigned families[] = {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK};
+enum { FAMILIES = 64 }; /* the kernel refuses larger numbers itself */
+
+/* Likewise modules, of families that are had; no namespace makes them safer. */
+static const int refused_protocols[] = {IPPROTO_SCTP, IPPROTO_DCCP, IPPROTO_UDPLITE, 115 /* L2TP */, 256 /* SMC */};
+
+/* Typing into a terminal that somebody else reads. */
+static const unsigned long refused_ioctls[] = {TIOCSTI, TIOCLINUX};
 
 static void release_p(scmp_filter_ctx *ctx)
 {
 	if (*ctx) seccomp_release(*ctx);
+}
+
+static int refuse_32(scmp_filter_ctx ctx, int error, int nr, unsigned arg, uint32_t mask, uint32_t value)
+{
+	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO((uint32_t)error), nr, 1,
+				SCMP_CMP(arg, SCMP_CMP_MASKED_EQ, mask, value));
+}
+
+/* The families from `first` on, `count` of them, a power of two: halved until all or none of them is let through, so
+ * that some ten rules do for all. */
+static int refuse_families(scmp_filter_ctx ctx, int nr, unsigned first, unsigned count)
+{
+	int rc;
+
+	for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+		if (families[i] < first || families[i] >= first + count) continue;
+		if (count == 1) return 0;
+		rc = refuse_families(ctx, nr, first, count / 2);
+		return rc ? rc : refuse_families(ctx, nr, first + count / 2, count / 2);
+	}
+	return refuse_32(ctx, EAFNOSUPPORT, nr, 0, FAMILIES - count, first);
+}
+
+static int add_values(scmp_filter_ctx ctx)
+{
+	int rc = refuse_families(ctx, SCMP_SYS(socket), 0, FAMILIES);
+
+	if (!rc) rc = refuse_families(ctx, SCMP_SYS(socketpair), 0, FAMILIES);
+	for (size_t i = 0; i < ARRAY_LEN(refused_protocols) && !rc; i++)
+		rc = refuse_32(ctx, EPROTONOSUPPORT, SCMP_SYS(socket), 2, UINT32_MAX, (uint32_t)refused_protocols[i]);
+	for (size_t i = 0; i < ARRAY_LEN(refused_ioctls) && !rc; i++)
+		rc = refuse_32(ctx, EPERM, SCMP_SYS(ioctl), 1, UINT32_MAX, (uint32_t)refused_ioctls[i]);
+	return rc ? rc : refuse_32(ctx, EPERM, SCMP_SYS(clone), 0, CLONE_NEWUSER, CLONE_NEWUSER);
 }
 
 static int add_rules(scmp_filter_ctx ctx)
@@ -54,12 +97,7 @@ static int add_rules(scmp_filter_ctx ctx)
 		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), nr, 0);
 		if (rc == -EDOM) rc = 0;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(refused_families) && !rc; i++)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-				      SCMP_A0(SCMP_CMP_MASKED_EQ, 0xffffffffUL, (unsigned long)refused_families[i]));
-	if (!rc)
-		rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
-				      SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEWUSER, CLONE_NEWUSER));
+	if (!rc) rc = add_values(ctx);
 	/* Its flags are in memory, where a filter cannot look; libc falls back to clone. */
 	if (!rc) rc = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 	return rc;

@@ -2,6 +2,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -152,28 +154,49 @@ static uint32_t answer(const struct buf *bpf, const struct seccomp_data *call)
 	return 0;
 }
 
-static void test_filter_looks_at_32_bits_of_a_family(void **state)
+static void test_filter_lets_four_families_through(void **state)
 {
-	const uint32_t refused = SECCOMP_RET_ERRNO | EAFNOSUPPORT;
-	static const int families[] = {AF_VSOCK, AF_ALG};
+	const int calls[] = {SYS_socket, SYS_socketpair};
 	struct buf bpf = BUF_INIT(1 << 20);
 	struct err e;
 
 	(void)state;
 	assert_int_equal(seccomp_filter(&bpf, &e), 0);
-	for (size_t i = 0; i < 2; i++) {
-		struct seccomp_data call = {.nr = SYS_socket, .arch = NATIVE, .args = {(uint64_t)families[i]}};
+	for (size_t i = 0; i < 2; i++)
+		for (uint64_t family = 0; family < 64; family++) {
+			int had = family == AF_UNIX || family == AF_INET || family == AF_INET6 || family == AF_NETLINK;
+			struct seccomp_data call = {.nr = calls[i], .arch = NATIVE, .args = {family}};
+			uint32_t want = had ? SECCOMP_RET_ALLOW : SECCOMP_RET_ERRNO | EAFNOSUPPORT;
 
-		assert_int_equal(answer(&bpf, &call), refused);
-		call.args[0] |= 0x100000000;
-		assert_int_equal(answer(&bpf, &call), refused);
-		call.args[0] |= 0xffffffff00000000;
-		assert_int_equal(answer(&bpf, &call), refused);
-		call.args[0] = AF_INET;
-		assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
-		call.args[0] |= 0x100000000;
-		assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
-	}
+			assert_int_equal(answer(&bpf, &call), want);
+			/* the kernel looks at 32 bits */
+			call.args[0] |= 0x100000000;
+			assert_int_equal(answer(&bpf, &call), want);
+			call.args[0] |= 0xffffffff00000000;
+			assert_int_equal(answer(&bpf, &call), want);
+		}
+	buf_release(&bpf);
+}
+
+static void test_filter_refuses_protocols_and_typing(void **state)
+{
+	struct seccomp_data call = {.nr = SYS_socket, .arch = NATIVE, .args = {AF_INET, SOCK_STREAM, IPPROTO_SCTP}};
+	struct buf bpf = BUF_INIT(1 << 20);
+	struct err e;
+
+	(void)state;
+	assert_int_equal(seccomp_filter(&bpf, &e), 0);
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ERRNO | EPROTONOSUPPORT);
+	call.args[2] |= 0x700000000;
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ERRNO | EPROTONOSUPPORT);
+	call.args[2] = IPPROTO_TCP;
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
+	call = (struct seccomp_data){.nr = SYS_ioctl, .arch = NATIVE, .args = {0, TIOCSTI | 0x100000000}};
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ERRNO | EPERM);
+	call.args[1] = TIOCLINUX;
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ERRNO | EPERM);
+	call.args[1] = TIOCGWINSZ;
+	assert_int_equal(answer(&bpf, &call), SECCOMP_RET_ALLOW);
 	buf_release(&bpf);
 }
 
@@ -226,7 +249,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_filter_refuses),
-		cmocka_unit_test(test_filter_looks_at_32_bits_of_a_family),
+		cmocka_unit_test(test_filter_lets_four_families_through),
+		cmocka_unit_test(test_filter_refuses_protocols_and_typing),
 		cmocka_unit_test(test_filter_masks_clone_flags),
 #ifdef __x86_64__
 		cmocka_unit_test(test_filter_of_32_bit_sockets),

@@ -186,11 +186,17 @@ static void devices(void)
 static void sockets(void)
 {
 	struct ifreq r = {.ifr_name = "lo", .ifr_flags = 0};
+	int pair[2];
 
 	TRY("raw-socket", socket(AF_INET, SOCK_RAW, IPPROTO_ICMP));
 	TRY("packet-socket", socket(AF_PACKET, SOCK_RAW, 0));
 	TRY("vsock", socket(40, SOCK_STREAM, 0));
 	TRY("alg-socket", socket(38, SOCK_SEQPACKET, 0));
+	TRY("can-socket", socket(29, SOCK_RAW, 1));
+	TRY("tipc-pair", socketpair(30, SOCK_STREAM, 0, pair));
+	TRY("rds-socket", socket(21, SOCK_SEQPACKET, 0));
+	TRY("xdp-socket", socket(44, SOCK_RAW, 0));
+	TRY("sctp-socket", socket(AF_INET, SOCK_STREAM, IPPROTO_SCTP));
 	TRY("loopback-down", ioctl(socket(AF_INET, SOCK_DGRAM, 0), SIOCSIFFLAGS, &r));
 	TRY("netfilter", setsockopt(socket(AF_INET, SOCK_DGRAM, 0), SOL_SOCKET, SO_MARK, &(int){1}, sizeof(int)));
 }
