@@ -8,6 +8,7 @@
 #include "lib/fs.h"
 #include "runner/cmd.h"
 #include "runner/plan/plan.h"
+#include "runner/sandbox/host.h"
 
 /* FILE, or standard input. */
 static int read_input(const char *file, struct buf *b, struct err *e)
@@ -207,6 +208,8 @@ static void print_job(const struct job_spec *j, int width, int stage_width)
 		printf("%s/ in %s", j->publish.path, j->publish.repo);
 	else
 		printf("-");
+	/* For who reads it here; the plan itself (--json) is the same on every box. */
+	if (j->arch && !host_arch_native(host_arch(), j->arch)) printf("  (emulated here)");
 	printf("%s\n", j->allow_failure ? "  (may fail)" : "");
 }
 

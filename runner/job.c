@@ -246,6 +246,7 @@ void job_box_opts(struct job *j, struct job_box_opts *o_r)
 	o_r->allow = home_file(&j->home, "job-allow-addresses");
 	o_r->refuse = home_file(&j->home, "job-refuse-addresses");
 	o_r->opts = (struct sandbox_opts){.layers = (const char *const *)vec_argv(&j->image.layers),
+					  .arch = j->spec.arch,
 					  .trees = o_r->trees,
 					  .abort_fd = j->abort_fd,
 					  .limits = {.memory_bytes = memory_limit(j),

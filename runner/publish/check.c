@@ -158,6 +158,7 @@ int trial_box(struct trial *t, int *tap_r, struct err *e)
 	struct sandbox_opts o = {.id = t->env->id,
 				 .dir = t->env->dir,
 				 .layers = (const char *const *)vec_argv(&layers),
+				 .arch = t->env->arch,
 				 .limits = {.memory_bytes = 1LL << 30, .disk_bytes = 1LL << 30, .pids = 256}};
 
 	if (sandbox_open(&o, &t->box, &notes, e)) return -1;

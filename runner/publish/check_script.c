@@ -49,6 +49,7 @@ static int open_box(struct script *s, struct err *e)
 	struct sandbox_opts o = {.id = id,
 				 .dir = env->script_dir,
 				 .layers = (const char *const *)vec_argv(&layers),
+				 .arch = env->arch,
 				 .limits = {.memory_bytes = 1LL << 30, .disk_bytes = 1LL << 30, .pids = 256}};
 
 	if (sandbox_open(&o, &s->box, &notes, e)) return -1;

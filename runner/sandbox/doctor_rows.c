@@ -15,6 +15,7 @@
 
 #include "lib/child.h"
 #include "lib/fs.h"
+#include "runner/sandbox/binfmt.h"
 #include "runner/sandbox/userns.h"
 
 enum { LOOK_TIMEOUT_MS = 20000, WANT_FREE_MB = 4096 };
@@ -293,24 +294,29 @@ static const char *other_arch(void)
 	return strcmp(host_arch(), "arm64") ? "arm64" : "amd64";
 }
 
+/* Since Linux 6.7 a box registers the program itself, where that is installed. */
 static void look_emulation(struct patient *p, struct finding *f, const void *arg)
 {
 	static const char base[] = "/proc/sys/fs/binfmt_misc";
-	const char *qemu = host_arch_qemu(other_arch());
+	const char *arch = other_arch(), *qemu = host_arch_qemu(arch), *how;
 	_cleanup_free_ char *program = xasprintf("/usr/bin/%s-static", qemu), *entry = xasprintf("%s/%s", base, qemu);
+	struct utsname u;
+	char found[32];
 	struct err e;
 
 	(void)p, (void)arg;
-	if (!host_binfmt(other_arch(), &e)) {
-		finding_ok(f, "%s by %s", other_arch(), qemu);
+	if (!binfmt_check(arch, &how, &e)) {
+		finding_ok(f, "%s by %s, a registration %s", arch, qemu, how);
 		return;
 	}
-	finding_lack(f, "%s; only jobs for %s need it", e.text, other_arch());
+	if (!host_binfmt(arch, &e)) return;
+	finding_lack(f, "%s; only jobs for %s need it", e.text, arch);
+	if (!fs_exists(program)) install(f, "qemu-user-static");
+	if (!uname(&u) && host_version_at_least(u.release, 6, 7, found)) return;
 	if (!fs_exists(base)) finding_command(f, "modprobe binfmt_misc");
 	if (!fs_exists("/proc/sys/fs/binfmt_misc/status"))
 		finding_command(f, "mount -t binfmt_misc binfmt_misc %s", base);
-	if (!fs_exists(program) || !fs_exists("/usr/sbin/update-binfmts"))
-		install(f, "qemu-user-static binfmt-support");
+	if (!fs_exists("/usr/sbin/update-binfmts")) install(f, "binfmt-support");
 	if (fs_exists(entry)) finding_command(f, "update-binfmts --disable %s", qemu);
 	finding_command(f, "update-binfmts --enable %s", qemu);
 }

@@ -2,6 +2,7 @@
  * programs wrote: a line that makes no sense is passed over, never trusted. */
 #include "runner/sandbox/host.h"
 
+#include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +13,15 @@
 struct arch {
 	const char *name;
 	const char *qemu;
-	const char *native_on; /* a wider arch that runs it as it is; NULL */
+	const char *native_on;         /* a wider arch that runs it as it is; NULL */
+	int bits, big_endian, machine; /* of its programs. src: elf(5) */
 };
 
 static const struct arch arches[] = {
-	{"amd64", "qemu-x86_64", NULL},    {"arm64", "qemu-aarch64", NULL}, {"armhf", "qemu-arm", NULL},
-	{"armel", "qemu-arm", NULL},       {"i386", "qemu-i386", "amd64"},  {"ppc64el", "qemu-ppc64le", NULL},
-	{"riscv64", "qemu-riscv64", NULL}, {"s390x", "qemu-s390x", NULL},
+	{"amd64", "qemu-x86_64", NULL, 64, 0, EM_X86_64},   {"arm64", "qemu-aarch64", NULL, 64, 0, EM_AARCH64},
+	{"armhf", "qemu-arm", NULL, 32, 0, EM_ARM},         {"armel", "qemu-arm", NULL, 32, 0, EM_ARM},
+	{"i386", "qemu-i386", "amd64", 32, 0, EM_386},      {"ppc64el", "qemu-ppc64le", NULL, 64, 0, EM_PPC64},
+	{"riscv64", "qemu-riscv64", NULL, 64, 0, EM_RISCV}, {"s390x", "qemu-s390x", NULL, 64, 1, EM_S390},
 };
 
 const char *host_arch(void)
@@ -83,6 +86,31 @@ int host_binfmt_check(const char *text, const char **why_r)
 		return -1;
 	}
 	return 0;
+}
+
+/* The first 20 bytes of an ELF file: executable or shared object (2, 3), by whatever ABI. Only hexadecimal escapes: a
+ * NUL would end the text, and a colon a field. src: Documentation/admin-guide/binfmt-misc.rst, elf(5) */
+char *host_binfmt_rule(const char *arch, const char *program)
+{
+	const struct arch *a = find_arch(arch);
+	unsigned char magic[20] = {0x7f, 'E', 'L', 'F', 0, 0, EV_CURRENT}, mask[20];
+	struct buf b = BUF_INIT(1900);
+
+	if (!a) return NULL;
+	memset(mask, 0xff, sizeof(mask));
+	mask[EI_OSABI] = 0;
+	magic[EI_CLASS] = a->bits == 64 ? ELFCLASS64 : ELFCLASS32;
+	magic[EI_DATA] = a->big_endian ? ELFDATA2MSB : ELFDATA2LSB;
+	magic[16 + a->big_endian] = ET_EXEC;
+	mask[16 + a->big_endian] = 0xfe;
+	magic[19 - a->big_endian] = (unsigned char)(a->machine >> 8);
+	magic[18 + a->big_endian] = (unsigned char)a->machine;
+	buf_addf(&b, ":%s:M::", a->qemu);
+	for (size_t i = 0; i < sizeof(magic); i++) buf_addf(&b, "\\x%02x", magic[i]);
+	buf_adds(&b, ":");
+	for (size_t i = 0; i < sizeof(mask); i++) buf_addf(&b, "\\x%02x", mask[i]);
+	buf_addf(&b, ":%s:PF", program);
+	return buf_steal(&b);
 }
 
 int host_binfmt(const char *arch, struct err *e)

@@ -16,6 +16,10 @@ const char *host_arch_qemu(const char *arch);                /* "qemu-aarch64": 
 int host_binfmt_check(const char *text, const char **why_r); /* 0 usable in containers, -1 and a static reason */
 int host_binfmt(const char *arch, struct err *e) MUST_USE;   /* the same of this host; ERR_MISSING */
 
+/* What a user writes to binfmt_misc's `register` so that `program`, kept open by the kernel, runs programs of arch,
+ * with the argv[0] they were given. NULL: unknown arch. Caller frees. */
+char *host_binfmt_rule(const char *arch, const char *program);
+
 /* --- cgroups --- */
 
 enum cgroup_mode {

@@ -9,6 +9,7 @@
 
 #include "lib/child.h"
 #include "lib/fs.h"
+#include "runner/sandbox/binfmt.h"
 #include "runner/sandbox/host.h"
 #include "runner/sandbox/image_key.h"
 #include "runner/sandbox/image_oci.h"
@@ -158,6 +159,7 @@ static int get_single(struct task *t, int make, struct err *e)
 		struct layer_order o = {.cache = t->ask->cache,
 					.key = key,
 					.label = t->ask->name,
+					.arch = t->want.arch,
 					.note = note,
 					.progress = t->ask->progress,
 					.progress_arg = t->ask->arg,
@@ -194,10 +196,9 @@ static int resolve(struct task *t, struct err *e)
 /* Emulation is asked for before anything is made: minutes later is too late to hear of it. */
 static int check_arch(const char *arch, struct err *e)
 {
-	struct err why = {0};
+	const char *how;
 
-	if (host_arch_native(host_arch(), arch) || !host_binfmt(arch, &why)) return 0;
-	return err_set(e, why.kind, "cannot run programs for '%s' here: %s; run: runner doctor --fix", arch, why.text);
+	return binfmt_check(arch, &how, e);
 }
 
 static int get(struct task *t, int make, struct err *e)

@@ -213,6 +213,7 @@ static int in_box(struct layer *l, struct task *t, struct err *e)
 	struct sandbox_opts opts = {.id = id,
 				    .dir = dir,
 				    .layers = (const char *const *)vec_argv(&t->image->layers),
+				    .arch = t->want->arch,
 				    .network = 1,
 				    .limits = {.pids = 1024}};
 	struct sandbox *s = NULL;
@@ -264,6 +265,7 @@ int image_packages_get(const struct image_ask *ask, const struct image_want *wan
 	if (!layer_there(ask->cache, key)) {
 		struct layer_order o = {.cache = ask->cache,
 					.key = key,
+					.arch = want->arch,
 					.label = ask->name,
 					.note = note,
 					.progress = ask->progress,

@@ -14,9 +14,10 @@
 
 #include "lib/child.h"
 #include "lib/fs.h"
+#include "runner/sandbox/binfmt.h"
 #include "runner/sandbox/userns.h"
 
-enum { TELL_EVERY_MS = 200, UNPACK_POLL_MS = 200 };
+enum { BINFMT_FD = 9, TELL_EVERY_MS = 200, UNPACK_POLL_MS = 200 };
 
 void layer_tell(struct layer *l, int stage, int percent, const char *fmt, ...)
 {
@@ -43,11 +44,16 @@ static const char *const reach_argv[] = {
 int layer_start(struct layer *l, const char *const *argv, const char *const *env, int reach, int in, int out,
 		pid_t *pid_r, struct err *e)
 {
-	_cleanup_close_ int userns = -1;
+	_cleanup_close_ int userns = -1, binfmt = -1;
+	/* Held by the first process, and with it as long as anything runs: the others are its children. */
+	struct child_fd hold[1];
 	_cleanup_vec_ struct vec full = VEC_INIT;
 	struct child_opts o = {.env = env, .cwd = l->temp, .in = in, .out = out, .err = out, .die_with_parent = 1};
 
-	if (userns_open(&userns, e)) return -1;
+	if (userns_open(&userns, e) || binfmt_open(userns, l->arch, &binfmt, e)) return -1;
+	hold[0] = (struct child_fd){binfmt, BINFMT_FD};
+	o.fds = hold;
+	o.nfds = binfmt >= 0;
 	if (reach) vec_add_all(&full, reach_argv);
 	vec_add_all(&full, argv);
 	o.argv = (const char *const *)vec_argv(&full);

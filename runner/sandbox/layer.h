@@ -16,6 +16,7 @@ struct layer {
 	char *temp; /* where it grows; `rootfs` in it becomes the layer */
 	char *log;  /* where a failed maker's output is kept */
 	const char *label;
+	const char *arch;            /* of the programs that run in it; NULL: this host's */
 	image_progress_fn *progress; /* may be NULL */
 	void *arg;
 	int percent; /* told last */

@@ -137,6 +137,7 @@ int layer_ensure(const struct layer_order *o, struct err *e)
 	t.layer.temp = xasprintf("%s.tmp", t.place);
 	t.layer.log = xasprintf("%s.log", t.place);
 	t.layer.label = o->label;
+	t.layer.arch = o->arch;
 	t.layer.progress = o->progress;
 	t.layer.arg = o->progress_arg;
 	return fs_mkdirs(t.dir, 0755, e) || under_lock(&t, e) ? -1 : 0;

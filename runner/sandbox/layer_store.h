@@ -11,6 +11,7 @@
 struct layer_order {
 	const char *cache, *key;
 	const char *label; /* for people */
+	const char *arch;  /* of programs that its maker runs in it; NULL: this host's */
 	json_t *note;      /* what goes into layer.json; borrowed */
 	image_progress_fn *progress;
 	void *progress_arg;

@@ -21,6 +21,7 @@
 
 #include "lib/buf.h"
 #include "lib/fs.h"
+#include "runner/sandbox/binfmt.h"
 #include "runner/sandbox/cgroup.h"
 #include "runner/sandbox/init/init.h"
 #include "runner/sandbox/netrules.h"
@@ -40,6 +41,7 @@ struct sandbox {
 	int go;       /* what a container that was started ahead reads what to run from; -1: none waits */
 	int end;      /* of the run in progress; -1 between runs */
 	int abort_fd; /* the caller's; 0: none */
+	int binfmt;   /* holds the registration of what runs its programs; -1: none */
 };
 
 static const char *runner_path;
@@ -256,11 +258,12 @@ int sandbox_open(const struct sandbox_opts *o, struct sandbox **s_r, struct vec 
 	__attribute__((cleanup(sandbox_close))) struct sandbox *s = xcalloc(1, sizeof(*s));
 	_cleanup_close_ int userns = -1;
 
-	s->sock = s->pidfd = s->end = s->go = -1;
+	s->sock = s->pidfd = s->end = s->go = s->binfmt = -1;
 	s->dir = xstrdup(o->dir);
 	s->trees = o->trees ? xstrdup(o->trees) : NULL;
 	s->abort_fd = o->abort_fd;
-	if (userns_open(&userns, e) || make_folders(o->dir, e)) return err_wrap(e, "box '%s'", o->id);
+	if (userns_open(&userns, e) || binfmt_open(userns, o->arch, &s->binfmt, e) || make_folders(o->dir, e))
+		return err_wrap(e, "box '%s'", o->id);
 	limit(s, o, notes);
 	if (start_box(s, userns, e)) return err_wrap(e, "box '%s'", o->id);
 	cgroup_join(&s->cgroup, s->pid, notes);
@@ -765,6 +768,7 @@ static void end_box(struct sandbox *s)
 	if (s->pid > 0 && child_wait(s->pid, CLOSE_TIMEOUT_MS, &st, &e)) st.end = CHILD_LOST;
 	s->pid = 0;
 	close_p(&s->pidfd);
+	close_p(&s->binfmt);
 	cgroup_remove(&s->cgroup);
 }
 

@@ -31,6 +31,8 @@ struct sandbox_opts {
 	const char *dir; /* an existing empty folder of the caller's, for what the box writes; emptied by close. Not on
 			    an overlay file system: the kernel lays no overlay over one */
 	const char *const *layers; /* folders, top first, NULL-terminated (image.h) */
+	const char
+		*arch; /* Debian's name for that of its programs; NULL: this host's. Another is emulated (binfmt.h) */
 	struct sandbox_limits limits;
 	const char *trees; /* the folder that sandbox_put_tree takes from; NULL: it is not to be called */
 	int abort_fd; /* > 0: when it is readable, a call that waits for the box kills it and fails with ERR_BUSY */

@@ -51,6 +51,35 @@ static void test_binfmt_wants_the_flag_that_reaches_into_containers(void **state
 	assert_int_equal(host_binfmt_check("", &why), -1);
 }
 
+static void test_binfmt_rules(void **state)
+{
+	/* as Debian's qemu-user-static registers it */
+	static const char arm64[] =
+		":qemu-aarch64:M::"
+		"\\x7f\\x45\\x4c\\x46\\x02\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\xb7"
+		"\\x00:"
+		"\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff\\xff:/"
+		"q:"
+		"PF";
+	static const char s390x[] =
+		":qemu-s390x:M::"
+		"\\x7f\\x45\\x4c\\x46\\x02\\x02\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00"
+		"\\x16:"
+		"\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\x00\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xfe\\xff\\xff:/"
+		"q:"
+		"PF";
+	char *rule;
+
+	(void)state;
+	rule = host_binfmt_rule("arm64", "/q");
+	assert_string_equal(rule, arm64);
+	free(rule);
+	rule = host_binfmt_rule("s390x", "/q");
+	assert_string_equal(rule, s390x);
+	free(rule);
+	assert_null(host_binfmt_rule("vax", "/q"));
+}
+
 static void test_cgroup_view_tells_the_four_modes(void **state)
 {
 	struct cgroup_view v;
@@ -190,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arches_know_what_runs_as_it_is),
 		cmocka_unit_test(test_binfmt_wants_the_flag_that_reaches_into_containers),
+		cmocka_unit_test(test_binfmt_rules),
 		cmocka_unit_test(test_cgroup_view_tells_the_four_modes),
 		cmocka_unit_test(test_cgroups_take_controllers_back_from_version_2),
 		cmocka_unit_test(test_cgroups_unmounted_are_mounted_as_the_kernel_has_them),
