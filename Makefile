@@ -47,6 +47,7 @@ help:
 	@echo 'all      the programs, into $(B)/bin'
 	@echo 'demo     the main job in a throwaway folder; KEEP=1 leaves it running'
 	@echo 'check    all tests: units under sanitizers, lint, end to end'
+	@echo 'check-xen  deploys to real Xen in a virtual machine (TCG)'
 	@echo 'lint     layering, banned functions, cppcheck, formats, shellcheck, man pages'
 	@echo 'units    the unit tests alone; SAN=1 under sanitizers'
 	@echo 'e2e      the end-to-end tests alone; ONLY=part-of-a-name'
@@ -71,6 +72,10 @@ check:
 
 lint:
 	@tools/lint/all
+
+# Deploys to real Xen, in a virtual machine without KVM; what it downloads is cached.
+check-xen: all
+	@tests/xen/run
 
 bench: all
 	@BIN=$(abspath $(B)/bin) tests/bench/run
@@ -174,5 +179,5 @@ clean:
 
 -include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d $(B)/*.d build-fuzz/obj/*/*.d build-fuzz/obj/*/*/*.d)
 
-.PHONY: all help deps demo check lint bench units e2e fuzz install uninstall clean
+.PHONY: all help deps demo check check-xen lint bench units e2e fuzz install uninstall clean
 .SECONDARY:

@@ -23,7 +23,6 @@
 #include "runner/place.h"
 #include "runner/store/caches.h"
 
-enum { NOTICE_DAYS = 30 };           /* that notices are known of after they were sent or given up */
 enum { IDLE_TREE_MS = 3600 * 1000 }; /* a build's last job removes its tree; this is for those that never came so far */
 
 struct item {
@@ -247,24 +246,12 @@ static void keep_budget(struct gc_run *r)
 		if (r->total > r->settings.disk_budget_bytes && !r->items[i].fixed) evict(r, &r->items[i]);
 }
 
-static int forget_notices(struct gc_run *r, struct err *e)
-{
-	int64_t before = clock_unix_ms() - NOTICE_DAYS * 24LL * 3600 * 1000;
-	int n = 0;
-
-	if (r->dry) return 0;
-	if (store_notices_forget(r->place.store, before, &n, e)) return -1;
-	if (n) printf("gc: forgot %d notices older than %d days\n", n, (int)NOTICE_DAYS);
-	return 0;
-}
-
 static int run(struct gc_run *r, struct err *e)
 {
 	_cleanup_free_ char *path = home_file(&r->place.home, "gc.lock");
 	_cleanup_close_ int lock = -1;
 
 	if (fs_lock(path, 1, &lock, e) || list(r, "jobs", e) || list(r, "publish", e) || list_caches(r, e)) return -1;
-	if (forget_notices(r, e)) return -1;
 	if (!r->dry) checkout_sweep(&r->place.home, IDLE_TREE_MS);
 	if (!r->n) return 0;
 	keep_newest(r);

@@ -57,6 +57,7 @@ arch|auto|auto|[a-z0-9_]+|of the images; auto: the box's own. Another one runs e
 keep|3|[1-9][0-9]?|images kept here besides the running one
 run_as|auto|auto|[a-z_][a-z0-9_-]*|the user images run as; auto: nobody when root deploys, else the deploying user
 END
+	cat "$here"/drivers/*.settings 2>/dev/null
 }
 
 # A row's fields; the pattern may hold bars, so it is what lies between the second and the last.
@@ -153,6 +154,10 @@ lock_is_stale() {
 
 # The driver is a program of its own: it gets the settings in its environment and one verb.
 driver() {
+	own=$here/drivers/$(conf driver).settings
+	[ ! -f "$own" ] || for name in $(cut -d '|' -f 1 "$own"); do
+		export "$(printf '%s' "$name" | tr '[:lower:]' '[:upper:]')=$(conf "$name")"
+	done
 	env SLIPWAY="$slip" SCRIPTS="$here" LISTEN="$(conf listen)" RUN_AS="$(conf run_as)" \
 		"$here/drivers/$(conf driver).sh" "$@" 9>&-
 }

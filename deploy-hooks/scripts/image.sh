@@ -24,7 +24,51 @@ extract() {
 	return 2
 }
 
-# The commit that `latest` names. 1 and why: it is malformed. 3: there is none yet.
+# --- signatures: where keys are pinned (public.keys, one a line), nothing is believed that is not signed by one of them
+
+pinned() { [ -s "$slip/public.keys" ]; }
+
+# signed FILE SIGNATURE COMMIT: both are here; the signature is good and says that it is for this path and commit. Sets
+# sequence, the publication's number.
+signed() {
+	good=
+	while read -r key && [ -z "$good" ]; do
+		! minisign -V -q -P "$key" -m "$1" -x "$2" >/dev/null 2>&1 </dev/null || good=1
+	done <"$slip/public.keys"
+	[ -n "$good" ] || {
+		why="'${1##*/}' has no good signature by a key that is pinned here"
+		return 1
+	}
+	# The trusted comment: signed as well.
+	comment=$(sed -n '3s/^trusted comment: //p' "$2")
+	for word in "path=$(conf path_in_repo)" "commit=$3"; do
+		case " $comment " in *" $word "*) ;; *)
+			why="the signature of '${1##*/}' is not for $word: $comment"
+			return 1
+			;;
+		esac
+	done
+	sequence=${comment##*sequence=}
+	case $sequence in '' | *[!0-9]* | ????????????????*)
+		why="the signature of '${1##*/}' has no sequence number"
+		return 1
+		;;
+	esac
+}
+
+# The pointer is signed, and not an older one put back. What is here is never newer than what was seen.
+latest_signed() {
+	printf '%s\n' "$1" >"$slip/run/latest" && extract "$(conf path_in_repo)/latest.minisig" "$slip/run/latest.minisig" &&
+		signed "$slip/run/latest" "$slip/run/latest.minisig" "$1" || return
+	seen=$(state seen sequence)
+	[ "$sequence" -ge "${seen:-0}" ] || {
+		why="'$(conf path_in_repo)/latest' is publication $sequence, and $seen was seen here before: somebody put an older one back"
+		return 1
+	}
+	[ "$sequence" = "$seen" ] || printf 'sequence=%s\n' "$sequence" | write_state seen || unwritten seen
+}
+
+# The commit that `latest` names. 1 and why: it is malformed, or not signed. 3: there is none yet.
 latest_commit() {
 	git_here rev-parse -q --verify HEAD >/dev/null 2>&1 || return 3
 	[ -n "$(git_here ls-tree HEAD -- "$(conf path_in_repo)/latest")" ] || return 3
@@ -39,6 +83,7 @@ x" ]; then
 		why="'$(conf path_in_repo)/latest' is not 40 hex digits and a newline"
 		return 1
 	fi
+	! pinned || latest_signed "$latest" || return
 	printf '%s' "$latest"
 }
 
@@ -54,14 +99,28 @@ is_name() {
 	[ "$1" != manifest.json ]
 }
 
+# manifest_read NAME COMMIT: the manifest of that name, signed where keys are pinned, flattened.
+manifest_read() {
+	extract "$source/$1" "$fetch/manifest.json" || return
+	! pinned || { extract "$source/$1.minisig" "$fetch/manifest.json.minisig" &&
+		signed "$fetch/manifest.json" "$fetch/manifest.json.minisig" "$2"; } || return
+	LC_ALL=C awk -f "$here/json.awk" "$fetch/manifest.json" >"$fetch/flat" && return
+	why="'$source/$1' is not JSON"
+	return 1
+}
+
 # Refuses an image by its manifest alone.
 manifest_check() {
 	commit=$1
-	extract "$source/manifest.json" "$fetch/manifest.json" || return
-	LC_ALL=C awk -f "$here/json.awk" "$fetch/manifest.json" >"$fetch/flat" || {
-		why="'$source/manifest.json' is not JSON"
-		return 1
-	}
+	want=$(conf arch)
+	[ "$want" != auto ] || want=$(box_arch)
+	manifest_read manifest.json "$commit" || return
+	# Two cells may share the folder; manifest.json is that of one of them.
+	cell=manifest-$(conf driver)-$want.json
+	if [ "$(manifest backend)-$(manifest arch)" != "$(conf driver)-$want" ] &&
+		[ -n "$(git_here ls-tree HEAD -- "$source/$cell")" ]; then
+		manifest_read "$cell" "$commit" || return
+	fi
 	[ "$(manifest format)" = slipway-manifest-1 ] || why="the manifest's format is '$(manifest format)', not slipway-manifest-1"
 	[ "$(manifest commit)" = "$commit" ] || why="the manifest is of commit '$(manifest commit)'"
 	[ "$(manifest path)" = "$(conf path_in_repo)" ] || why="the manifest is for path '$(manifest path)', not '$(conf path_in_repo)'"
@@ -69,8 +128,6 @@ manifest_check() {
 	is_name "$image" && is_name "$packed" || why="the manifest names no image"
 	case $(manifest packing):$packed in bzip2:*.bz2 | none:*) ;; *) why="the image is packed by '$(manifest packing)'" ;; esac
 	case $(manifest backend) in '' | "$(conf driver)") ;; *) why="it is an image for $(manifest backend), this is $(conf driver)" ;; esac
-	want=$(conf arch)
-	[ "$want" != auto ] || want=$(box_arch)
 	[ "$(manifest arch)" = "$want" ] || why="it is an image for $(manifest arch), this box takes $want"
 	for number in image_size packed_size; do
 		case $(manifest $number) in '' | *[!0-9]*) why="the manifest's $number is '$(manifest $number)'" ;; esac

@@ -126,9 +126,33 @@ given_check() {
 	for pair in "$@"; do
 		name=${pair%%=*}
 		case $pair in *=*) ;; *) die "'$pair' is not NAME=VALUE" ;; esac
-		[ "$name" = CRON ] || settings | cut -d '|' -f 1 | tr '[:lower:]' '[:upper:]' | grep -qx -e "$name" ||
+		[ "$name" = CRON ] || [ "$name" = PUBLIC_KEY ] || settings | cut -d '|' -f 1 | tr '[:lower:]' '[:upper:]' | grep -qx -e "$name" ||
 			die "there is no setting '$name'; 'deploy help' lists them"
 	done
+}
+
+# keys_pin WHAT: a file of minisign's public keys (its comments are left out), a key itself, or none.
+keys_pin() {
+	if [ "$1" = none ]; then
+		rm -f "$slip/public.keys"
+		return
+	fi
+	if [ -f "$1" ]; then keys=$(grep -v '^untrusted comment:' "$1"); else keys=$1; fi
+	[ -n "$keys" ] && ! printf '%s\n' "$keys" | grep -qvE '^RW[A-Za-z0-9+/]{54}$' ||
+		die "PUBLIC_KEY '$1' is neither a file of public keys nor one (runner repo sign-key NAME prints it)"
+	printf '%s\n' "$keys" >"$slip/public.keys.new" && mv -f "$slip/public.keys.new" "$slip/public.keys" || die "cannot write '$slip/public.keys'"
+}
+
+keys_install() {
+	for pair in "$@"; do
+		case $pair in PUBLIC_KEY=?*) keys_pin "${pair#*=}" ;; esac
+	done
+	if pinned; then
+		command -v minisign >/dev/null || die "'minisign' is not on this box: signatures cannot be checked"
+		say "signatures: by $(wc -l <"$slip/public.keys" | tr -d ' ') pinned key(s)"
+	else
+		say "signatures are not checked: whoever can push to this repository decides what runs (PUBLIC_KEY=… pins a key)"
+	fi
 }
 
 cmd_install() {
@@ -139,11 +163,12 @@ cmd_install() {
 	mkdir -p "$slip/state/held" "$slip/images" "$slip/log" "$slip/run" || die "cannot write '$slip'"
 	chmod 700 "$slip/run" "$slip/state"
 	lock_take 60 || die "another deploy is going on here"
-	[ ! -x "$slip/scripts/deploy" ] || before=$(conf driver)=$(conf listen)=$(conf run_as)
+	[ ! -x "$slip/scripts/deploy" ] || before=$(conf driver)=$(conf listen)=$(conf run_as)=$(grep "^$(conf driver)_" "$slip/deploy.conf" 2>/dev/null)
 	conf_new "$@" >"$slip/deploy.conf.new" || exit 1
 	driver_now=$(sed -n 's/^driver=//p' "$slip/deploy.conf.new")
 	[ -x "$here/drivers/${driver_now:-unix}.sh" ] || die "there is no driver '$driver_now' in scripts/drivers"
 	install_settings
+	keys_install "$@"
 	scripts_copy
 	cron=yes
 	for pair in "$@"; do [ "$pair" != CRON=no ] || cron=no; done
@@ -161,7 +186,7 @@ install_settings() {
 	after=$(
 		mv "$slip/deploy.conf" "$slip/deploy.conf.old" 2>/dev/null
 		cp "$slip/deploy.conf.new" "$slip/deploy.conf"
-		echo "$(conf driver)=$(conf listen)=$(conf run_as)"
+		echo "$(conf driver)=$(conf listen)=$(conf run_as)=$(grep "^$(conf driver)_" "$slip/deploy.conf" 2>/dev/null)"
 		[ ! -e "$slip/deploy.conf.old" ] || mv "$slip/deploy.conf.old" "$slip/deploy.conf"
 	)
 	if [ -n "${before-}" ] && [ "$before" != "$after" ] && driver running >/dev/null 2>&1; then

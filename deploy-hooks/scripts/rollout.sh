@@ -4,6 +4,8 @@
 #   fetch ─→ beside ─→ probe ─→ switch ─→ watch ─→ record
 #     └────────┴─────────┴────────┴─────────┴── fails: hold; after the switch also: back to the old one
 #
+# Where there is no room for two (a driver says so), it takes the old one's place and is probed there.
+#
 # state/deploying says how far it is, so that a run after a kill -9 or a power cut knows. Steps before the switch are
 # begun anew; from the switch on, what runs decides.
 # shellcheck disable=SC2154 # why, image, slip…: shared with the other parts
@@ -50,12 +52,12 @@ probe_beside() {
 	done
 }
 
-# live COMMIT: it is what runs. Sets pid, restarts and address.
+# live COMMIT: it is what runs. Sets pid, restarts, address and noun.
 live() {
 	runs=$(driver running 2>/dev/null) || return 1
 	# shellcheck disable=SC2086 # words
 	set -- "$1" $runs
-	pid=$3 restarts=$4 address=$6
+	pid=$3 restarts=$4 address=$6 noun=${7:-process}
 	[ "$1" = "$2" ]
 }
 
@@ -90,7 +92,12 @@ bring_back() {
 	if [ -z "$(driver running 2>/dev/null)" ]; then
 		said=$(driver resume "$1" "$image" 2>&1)
 	else
-		said=$(driver start-beside "$1" "$image" 2>&1 && driver switch "$1" 2>&1)
+		said=$(driver start-beside "$1" "$image" 2>&1)
+		case $? in
+		0) said=$(driver switch "$1" 2>&1) ;;
+		3) said=$(driver switch "$1" "$image" 2>&1) ;;
+		*) false ;;
+		esac
 	fi || {
 		complain "cannot start $(short "$1"): $said"
 		return 1
@@ -134,24 +141,25 @@ give_up() {
 	return 1
 }
 
+# The public has it, and it is no good: the old one serves again.
+take_back() {
+	old=$(state current commit) reason=$why
+	if [ -n "$old" ] && [ "$old" != "$commit" ]; then
+		bring_back "$old" || complain "nothing proven serves"
+	else
+		driver stop
+	fi
+	why=$reason
+	give_up "$1"
+}
+
 # After the switch: watch, then record, or back to the old one.
 settle() {
 	step watch || {
 		complain "$why"
 		return 1
 	}
-	old=$(state current commit)
-	if ! watch_live; then
-		reason=$why
-		if [ -n "$old" ] && [ "$old" != "$commit" ]; then
-			bring_back "$old" || complain "nothing proven serves"
-		else
-			driver stop
-		fi
-		why=$reason
-		give_up 1
-		return
-	fi
+	watch_live || { take_back 1; return; }
 	fault watched
 	record || {
 		complain "$(short "$commit") is live, but not recorded: $why"
@@ -187,15 +195,32 @@ roll_out() {
 	fi
 	say "$(short "$commit") is verified: ${image##*/}, $(($(wc -c <"$image") / 1024)) kB"
 	step beside || { give_up 2; return; }
-	why=$(driver start-beside "$commit" "$image" 2>&1) || { give_up $?; return; }
-	step probe || { give_up 2; return; }
-	probe_beside || { give_up 1; return; }
-	say "$(short "$commit") booted beside the old one and answers on $address"
-	step switch || { give_up 2; return; }
-	why=$(driver switch "$commit" 2>&1) || { give_up 1; return; }
+	why=$(driver start-beside "$commit" "$image" 2>&1)
+	case $? in
+	0)
+		step probe || { give_up 2; return; }
+		probe_beside || { give_up 1; return; }
+		say "$(short "$commit") booted beside the old one and answers on $address"
+		step switch || { give_up 2; return; }
+		why=$(driver switch "$commit" 2>&1) || { give_up 1; return; }
+		;;
+	3)
+		say "$(short "$commit") takes the place of the old one: $why"
+		step switch || { give_up 2; return; }
+		why=$(driver switch "$commit" "$image" 2>&1) && probe_beside || { take_back 1; return; }
+		;;
+	2)
+		give_up 2
+		return
+		;;
+	*)
+		give_up 1
+		return
+		;;
+	esac
 	fault switched
 	live "$commit" || { why="it does not run after the switch"; give_up 1; return; }
-	say "$(short "$commit") is live on $address, process $pid"
+	say "$(short "$commit") is live on $address, $noun $pid"
 	settle || return 1
 	say "$(short "$commit") was watched for $(conf watch) s and is recorded"
 }

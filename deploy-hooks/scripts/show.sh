@@ -8,12 +8,12 @@ cmd_status() {
 	if runs=$(driver running 2>/dev/null); then
 		# shellcheck disable=SC2086 # words
 		set -- $runs
-		printf 'running   %s on %s, process %s for %s s, restarted %s times\n' "$1" "$5" "$2" "$4" "$3"
-		has=$(sha256_of "/proc/$2/exe" 2>/dev/null)
+		printf 'running   %s on %s, %s %s for %s s, restarted %s times\n' "$1" "$5" "${6:-process}" "$2" "$4" "$3"
+		has=$(sha256_of "$(driver image "$1")" 2>/dev/null)
 		if [ -n "$has" ] && [ "$has" = "$(sed -n 's/^sha256=//p' "$slip/images/$1/record" 2>/dev/null)" ]; then
-			echo "proven    the running program has the manifest's SHA-256, $has"
+			echo "proven    what runs has the manifest's SHA-256, $has"
 		else
-			echo "unproven  the running program's SHA-256 is ${has:-not readable}"
+			echo "unproven  what runs has the SHA-256 ${has:-not readable}"
 		fi
 		[ "$1" = "$current" ] || code=1
 	else
@@ -23,6 +23,7 @@ cmd_status() {
 	[ -z "$current" ] || printf 'recorded  %s, %s %s\n' "$current" "$(state current how)" "$(state current since)"
 	latest=$(latest_commit) || latest='nothing'
 	printf 'latest    %s\n' "$latest"
+	pinned || echo "unsigned  no PUBLIC_KEY is pinned: signatures are not checked"
 	at=$(state deploying step)
 	[ -z "$at" ] || printf 'deploying %s, at: %s\n' "$(state deploying commit)" "$at"
 	for entry in "$slip"/state/held/*; do

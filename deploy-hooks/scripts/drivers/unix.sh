@@ -6,14 +6,18 @@
 # the first line it prints. ID is the commit. From the environment: SLIPWAY, the state folder (run/ is the driver's);
 # SCRIPTS, the folder of the scripts; LISTEN, RUN_AS, the settings.
 #   check                   at install: all that is needed is there (or made), the settings can work
-#   start-beside ID IMAGE   boot it where the public does not see it
+#   start-beside ID IMAGE   boot it where the public does not see it; 3: there is no room for two
 #   probe-address ID        print HOST:PORT where it answers; 1: it has ended
-#   switch ID               the public gets it, the old one drains and ends; when it fails the old one still serves
+#   switch ID [IMAGE]       the public gets it, the old one drains and ends; when it fails the old one still serves.
+#                           With IMAGE (after start-beside's 3): the old one ends first, then this one is booted
 #   stop-beside ID          end it, if it runs beside; no error if not
-#   running                 print "ID PID RESTARTS SECONDS HOST:PORT" of what the public gets; 1: nothing
+#   running                 print "ID PID RESTARTS SECONDS HOST:PORT [NOUN]" of what the public gets (NOUN: what PID is
+#                           the number of, else a process); 1: nothing
 #   resume ID IMAGE         nothing runs: serve this one, proven before (after a reboot)
 #   stop                    end everything, leave no process
 #   console ID              print what it printed
+#   image ID                print the path of what it was booted from, to be hashed
+# Its own settings stand in NAME.settings beside it, a row each as in common.sh, and come in capitals.
 # shellcheck disable=SC2015 # "a && b || c": c for either
 set -u
 program=$SLIPWAY/bin/slipway-supervise
@@ -104,5 +108,6 @@ resume)
 	;;
 stop) ! supervised || ctl_or 2 stop ;;
 console) cat "$run/$2.trial" "$run/$2.live" 2>/dev/null ;;
-*) fail 2 "usage: check | start-beside ID IMAGE | probe-address ID | switch ID | stop-beside ID | running | resume ID IMAGE | stop | console ID" ;;
+image) ctl status | awk -v id="$2" '$1 == "live" && $2 == id && $3 > 0 { print "/proc/" $3 "/exe" }' ;;
+*) fail 2 "usage: check | start-beside ID IMAGE | probe-address ID | switch ID | stop-beside ID | running | resume ID IMAGE | stop | console ID | image ID" ;;
 esac
