@@ -34,7 +34,7 @@ enum {
 	RESULT_FD = 3,
 	MAX_REQUEST = 1 << 24,
 	MAX_KEY = 1 << 16,
-	STALL_S = 600, /* libgit2 1.5 waits for a silent peer for ever */
+	PATIENCE_S = 600, /* of a person, or another CI system's minutes */
 };
 
 struct order {
@@ -51,21 +51,9 @@ static void order_release(struct order *o)
 	secret_release(&o->key);
 }
 
-/* --- when nothing moves any more --- */
-
-static void on_stall(int sig)
-{
-	static const char text[] = "runner publish: nothing has moved for 600 s: given up\n";
-
-	(void)sig;
-	(void)!write(STDERR_FILENO, text, sizeof(text) - 1);
-	_exit(1);
-}
-
 static void on_line(void *arg, const char *line)
 {
 	(void)arg;
-	alarm(STALL_S);
 	printf("%s\n", line);
 	fflush(stdout);
 }
@@ -157,6 +145,8 @@ static const struct option options[] = {
 	{"known-hosts", required_argument, NULL, 'h'},
 	{"cache", required_argument, NULL, 'C'},
 	{"state", required_argument, NULL, 't'},
+	{"patience", required_argument, NULL, 'P'},
+	{"stall", required_argument, NULL, 'T'},
 	{"json", no_argument, NULL, 'J'},
 	{NULL, 0, NULL, 0},
 };
@@ -186,6 +176,13 @@ static char **option_place(struct publish_request *r, int c)
 static int number_of(const char *text, const char *option, int *n_r, struct err *e)
 {
 	if (num_parse_int(text, 0, INT_MAX, n_r)) return err_set(e, ERR_INPUT, "%s '%s': not a number", option, text);
+	return 0;
+}
+
+static int seconds_of(const char *text, const char *option, int *n_r, struct err *e)
+{
+	if (num_parse_int(text, 1, INT_MAX / 1000, n_r))
+		return err_set(e, ERR_INPUT, "%s '%s': not a number of seconds", option, text);
 	return 0;
 }
 
@@ -244,6 +241,7 @@ static int fill_defaults(struct publish_request *r, const char *state, struct er
 	r->image_digest = xstrdup("");
 	r->checks = xstrdup("");
 	if (!r->branch) r->branch = xstrdup("main");
+	if (!r->patience_s) r->patience_s = PATIENCE_S;
 	if (r->cache) return 0;
 	if (home_open(state, &h, e)) return -1;
 	r->cache = home_file(&h, "publish");
@@ -281,6 +279,12 @@ static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
 		case 'o':
 			if (mode_of(optarg, &o->request.mode, e)) return -1;
 			break;
+		case 'P':
+			if (seconds_of(optarg, "--patience", &o->request.patience_s, e)) return -1;
+			break;
+		case 'T':
+			if (seconds_of(optarg, "--stall", &o->request.stall_s, e)) return -1;
+			break;
 		case 'L': o->request.no_latest = 1; break;
 		case 'J': o->as_json = 1; break;
 		default: return 2;
@@ -317,7 +321,6 @@ static int run(const struct order *o, int result_fd, struct err *e)
 {
 	struct publish_result res;
 
-	alarm(STALL_S);
 	if (publish_run(&o->request, o->have_key ? &o->key : NULL, on_line, NULL, &res, e)) return -1;
 	if (o->as_json)
 		put_json(result_fd,
@@ -335,7 +338,6 @@ int cmd_publish(int argc, char **argv)
 	int rc;
 
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGALRM, on_stall);
 	rc = read_arguments(argc, argv, &o, &e);
 	if (rc == 2) return cmd_usage("publish");
 	if (!o.leader) result_fd = -1;

@@ -49,7 +49,7 @@ static const struct command commands[] = {
 	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
 	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--event N] [--keep N] [--no-latest] "
 	 "[--sign-key FILE] [--message TEXT] [--author 'NAME <MAIL>'] [--mode MODE] [--known-hosts FILE] [--cache DIR] "
-	 "[--state DIR] [--json] FILE...",
+	 "[--patience S] [--stall S] [--state DIR] [--json] FILE...",
 	 "put an image and its files into a deployment repository"},
 	{"verify", WHOLE(cmd_verify), "[--key PUBLIC]... [--path PATH] [--since N] [--json] DIR",
 	 "tell whether a clone of a deployment repository is what was published"},

@@ -7,13 +7,6 @@
 
 static const char openssh_begin[] = "-----BEGIN OPENSSH PRIVATE KEY-----";
 
-static int rsa(struct err *e)
-{
-	return err_set(e, ERR_INPUT,
-		       "the deploy key is an RSA key, which this version cannot use: make one with "
-		       "`ssh-keygen -t ed25519`");
-}
-
 static int locked(struct err *e)
 {
 	return err_set(e, ERR_INPUT, "the deploy key has a passphrase: seal one without (`ssh-keygen -p -N ''`)");
@@ -61,8 +54,7 @@ static int check_openssh(const char *body, size_t room, struct err *e)
 	if (n != 4 || memcmp(s, "none", 4) != 0) return locked(e);
 	if (!take(&at, end, &s, &n) || !take(&at, end, &s, &n) || end - at < 8) return damaged(e);
 	at += 8;
-	if (!take(&at, end, &s, &n)) return damaged(e);
-	return n == 7 && !memcmp(s, "ssh-rsa", 7) ? rsa(e) : 0;
+	return take(&at, end, &s, &n) ? 0 : damaged(e);
 }
 
 int deploykey_prepare(const struct secret *key, struct secret *ready_r, struct err *e)
@@ -83,11 +75,23 @@ int deploykey_prepare(const struct secret *key, struct secret *ready_r, struct e
 	if (!begin || !strstr(begin, "PRIVATE KEY-----"))
 		return err_set(e, ERR_INPUT,
 			       "the deploy key is not a private key: it has no line -----BEGIN … PRIVATE KEY-----");
-	if (!strncmp(begin, "-----BEGIN RSA ", 15)) return rsa(e);
 	if (strstr(begin, "ENCRYPTED")) return locked(e);
 	if (!strncmp(begin, openssh_begin, strlen(openssh_begin))) {
 		begin += strlen(openssh_begin);
 		return check_openssh(begin, strlen(begin), e);
 	}
+	return 0;
+}
+
+int deploykey_token(const struct secret *token, struct secret *ready_r, struct err *e)
+{
+	size_t len = token->len;
+
+	while (len && isspace(token->data[len - 1])) len--;
+	if (!len) return err_set(e, ERR_INPUT, "the token is empty");
+	for (size_t i = 0; i < len; i++)
+		if (token->data[i] <= ' ' || token->data[i] > '~')
+			return err_set(e, ERR_INPUT, "the token is no token: it holds a space or a control character");
+	secret_set(ready_r, token->data, len);
 	return 0;
 }

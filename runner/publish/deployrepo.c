@@ -1,41 +1,52 @@
-/* A deployment repository over libgit2.
+/* A deployment repository: objects by libgit2, the wire by git.
  *
- *   open ─→ tip ─→ push ─→ 0 done
- *            ↑       └───→ 1 lost race
- *            └────────────┘
+ *   open ─→ tip ─→ need ─→ push ─→ 0 done
+ *            ↑              └────→ 1 lost race
+ *            └───────────────┘
  *
- * tip connects for pushing and reads what the remote advertises; only when that commit is not in the clone does a
- * second connection fetch it. The push goes over the first one, so a publisher that is alone needs one connection in
- * all. The remote compares the advertised tip with its branch under its own lock: that is what makes a race safe. src:
- * git's pack-protocol, receive-pack.c (status texts); libgit2 1.5.1 */
+ * The clone has the tip's commit and trees, and no file but those that were asked for: what a publication moves does
+ * not grow with the images that are there. A server without filters sends all files of the tip, once. The remote
+ * compares the tip that it told with its branch under its own lock: that is what makes a race safe.
+ *
+ * Nothing of the clone is synced to the disk: it is made anew when the box was started again since, when it is damaged,
+ * and when it has become large. src: git-fetch(1), partial-clone in git's technical docs; receive-pack.c (its words) */
 #include "runner/publish/deployrepo.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <sodium.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "lib/buf.h"
 #include "lib/fs.h"
-#include "runner/publish/hostkey.h"
-#include "runner/publish/transport.h"
+#include "lib/vec.h"
+#include "runner/publish/wire.h"
 
-enum { MAX_WORDS = 4096, SAY_EVERY_MS = 10000, BIG_FILE = 1 << 18 };
+enum {
+	LARGE_BYTES = 64 << 20,
+	MANY_PACKS = 80,
+	LOCK_EVERY_MS = 50,
+	DEEPEN = 50, /* commits */
+	MAX_NEED = 4096,
+};
 
 struct deployrepo {
 	struct deployrepo_opts o;
-	char *dir, *label, *tip_ref, *new_ref, *branch_ref;
+	char *dir, *git_dir, *tip_ref, *branch_ref;
 	int lock;
 	git_repository *git;
-	git_remote *push;       /* connected, or NULL */
-	int checked;            /* the clone has shown a tip: it is no longer made anew */
-	int keys_asked;         /* on this connection */
-	struct err why;         /* set by a callback that said no */
-	char *status;           /* the remote's word about our ref; NULL: it took it */
-	int answered;           /* it had a word */
-	struct buf words, line; /* the remote's sideband text while pushing: all of it, the line under way */
-	int64_t said_ms;
+	struct wire *wire;
+	int checked;  /* the clone has shown a tip: it is no longer made anew */
+	int warm;     /* it had a tip before: what is fetched is little */
+	int whole;    /* the server knows no filters: every file of the tip is here */
+	char *status; /* the remote's word about our branch; NULL: it took it */
+	struct wire_said said;
 };
 
 int git2_fail(struct err *e, enum err_kind kind, const char *fmt, ...)
@@ -64,166 +75,131 @@ static void say(struct deployrepo *d, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vaddf(&line, fmt, ap);
 	va_end(ap);
-	d->said_ms = clock_mono_ms();
 	if (d->o.say) d->o.say(d->o.arg, buf_str(&line));
-}
-
-/* --- callbacks --- */
-
-static int on_credentials(git_credential **out, const char *url, const char *user, unsigned allowed, void *payload)
-{
-	struct deployrepo *d = payload;
-
-	(void)url;
-	if (!user) user = d->o.remote->user;
-	if (allowed & GIT_CREDENTIAL_USERNAME) return git_credential_username_new(out, user);
-	if (!d->o.key || !(allowed & GIT_CREDENTIAL_SSH_MEMORY)) {
-		err_set(&d->why, ERR_DENIED, "'%s' does not take a key for user '%s'", d->label, user);
-		return GIT_EAUTH;
-	}
-	/* Asked again means refused: libssh2 would go on for ever. */
-	if (d->keys_asked++) {
-		err_set(&d->why, ERR_DENIED, "the deploy key was refused by '%s' for user '%s'", d->label, user);
-		return GIT_EAUTH;
-	}
-	return git_credential_ssh_key_memory_new(out, user, NULL, (const char *)d->o.key->data, NULL);
-}
-
-/* libgit2's own verdict (`valid`) tells an unknown host and a changed key not apart: the pins decide alone. */
-static int on_host_key(git_cert *cert, int valid, const char *host, void *payload)
-{
-	const git_cert_hostkey *key = (const git_cert_hostkey *)cert;
-	struct deployrepo *d = payload;
-	_cleanup_free_ char *print = NULL;
-	int known;
-
-	(void)valid;
-	(void)host;
-	if (cert->cert_type != GIT_CERT_HOSTKEY_LIBSSH2 || !(key->type & GIT_CERT_SSH_SHA256)) {
-		err_set(&d->why, ERR_DENIED, "'%s' shows no host key that could be checked", d->label);
-		return GIT_ECERTIFICATE;
-	}
-	print = hostkey_fingerprint(key->hash_sha256);
-	known = hostkey_check(d->o.known_hosts, d->o.remote->host, d->o.remote->port, print, &d->why);
-	if (known < 0) return GIT_ECERTIFICATE;
-	if (known == 1) say(d, "host key of '%s' seen for the first time, pinned: %s", d->label, print);
-	return 0;
-}
-
-static void end_line(struct deployrepo *d)
-{
-	while (d->line.len && d->line.data[d->line.len - 1] == ' ') d->line.data[--d->line.len] = '\0';
-	if (d->line.len) {
-		say(d, "remote: %s", buf_str(&d->line));
-		if (d->words.len) buf_adds(&d->words, "; ");
-		buf_add(&d->words, d->line.data, d->line.len);
-	}
-	buf_clear(&d->line);
-}
-
-/* Counters end in \r and are dropped. The text is a stranger's: nothing in it may steer a terminal. */
-static int on_words(const char *text, int len, void *payload)
-{
-	struct deployrepo *d = payload;
-
-	for (int i = 0; i < len; i++) {
-		if (text[i] == '\n')
-			end_line(d);
-		else if (text[i] == '\r')
-			buf_clear(&d->line);
-		else
-			buf_addch(&d->line, (unsigned char)text[i] < ' ' || text[i] == 127 ? '?' : text[i]);
-	}
-	return 0;
-}
-
-static int on_status(const char *ref, const char *status, void *payload)
-{
-	struct deployrepo *d = payload;
-
-	if (strcmp(ref, d->branch_ref) != 0) return 0;
-	d->answered = 1;
-	free_p(&d->status);
-	if (status) d->status = xstrdup(status);
-	return 0;
-}
-
-static int on_sent(unsigned current, unsigned total, size_t bytes, void *payload)
-{
-	struct deployrepo *d = payload;
-
-	if (clock_mono_ms() - d->said_ms >= SAY_EVERY_MS)
-		say(d, "sent %u of %u objects, %zu kB", current, total, bytes / 1000);
-	return 0;
-}
-
-static int on_received(const git_indexer_progress *p, void *payload)
-{
-	struct deployrepo *d = payload;
-
-	if (clock_mono_ms() - d->said_ms >= SAY_EVERY_MS)
-		say(d, "received %u of %u objects, %zu kB", p->received_objects, p->total_objects,
-		    p->received_bytes / 1000);
-	return 0;
-}
-
-static git_remote_callbacks callbacks(struct deployrepo *d)
-{
-	git_remote_callbacks cb;
-
-	if (git_remote_init_callbacks(&cb, GIT_REMOTE_CALLBACKS_VERSION)) die("libgit2 of another version");
-	cb.credentials = on_credentials;
-	cb.certificate_check = on_host_key;
-	cb.transfer_progress = on_received;
-	cb.push_transfer_progress = on_sent;
-	cb.push_update_reference = on_status;
-	if (d->o.remote->kind == REMOTE_PATH) cb.transport = transport_local;
-	cb.payload = d;
-	d->keys_asked = 0;
-	d->why.kind = ERR_NONE;
-	return cb;
-}
-
-/* What went wrong on the wire: what a callback said, else libgit2's words. ERR_BUSY: it may work later. */
-static int wire_fail(struct deployrepo *d, int rc, const char *what, struct err *e)
-{
-	enum err_kind kind = rc == GIT_EAUTH || rc == GIT_ECERTIFICATE ? ERR_DENIED : ERR_BUSY;
-
-	if (d->why.kind != ERR_NONE) {
-		*e = d->why;
-		return -1;
-	}
-	return git2_fail(e, kind, "cannot %s '%s'", what, d->label);
 }
 
 /* --- the clone --- */
 
-static int make_clone(struct deployrepo *d, struct err *e)
+static const char *boot_id(void)
+{
+	static char id[64];
+	_cleanup_close_ int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, id, sizeof(id) - 1);
+
+	id[n > 0 ? n : 0] = '\0';
+	return id;
+}
+
+static int configure(git_repository *git, const char *url)
 {
 	_cleanup_git_(git_config) git_config *config = NULL;
-	_cleanup_free_ char *path = xasprintf("%s/repo.git", d->dir);
 
-	if (fs_remove_tree(path, e)) return -1;
-	/* Images do not delta: trying costs seconds and finds nothing. */
-	if (git_repository_init(&d->git, path, 1) || git_repository_config(&config, d->git) ||
-	    git_config_set_int32(config, "core.bigFileThreshold", BIG_FILE))
-		return git2_fail(e, ERR_SYS, "cannot make a clone in '%s'", path);
+	return git_repository_config(&config, git) || git_config_set_string(config, "remote.origin.url", url) ||
+	       git_config_set_bool(config, "remote.origin.promisor", 1) ||
+	       git_config_set_string(config, "slipway.boot", boot_id());
+}
+
+/* Made beside it and renamed: one that is there is one that was finished. */
+static int make_clone(struct deployrepo *d, struct err *e)
+{
+	_cleanup_free_ char *fresh = xasprintf("%s/new.git", d->dir);
+
+	git_repository_free(d->git);
+	d->git = NULL;
+	d->warm = d->whole = 0;
+	if (fs_remove_tree(d->git_dir, e) || fs_remove_tree(fresh, e)) return -1;
+	if (git_repository_init(&d->git, fresh, 1) || configure(d->git, d->o.remote->url))
+		return git2_fail(e, ERR_SYS, "cannot make a clone in '%s'", fresh);
+	git_repository_free(d->git);
+	d->git = NULL;
+	if (rename(fresh, d->git_dir)) return err_sys(e, "cannot make a clone in '%s'", d->git_dir);
+	return git_repository_open_bare(&d->git, d->git_dir)
+		       ? git2_fail(e, ERR_SYS, "cannot open the clone '%s'", d->git_dir)
+		       : 0;
+}
+
+static uint64_t folder_bytes(const char *path, int *packs)
+{
+	DIR *dir = opendir(path);
+	uint64_t sum = 0;
+
+	for (struct dirent *f; dir && (f = readdir(dir));) {
+		const char *dot = strrchr(f->d_name, '.');
+		struct stat st;
+
+		if (*f->d_name == '.' || fstatat(dirfd(dir), f->d_name, &st, AT_SYMLINK_NOFOLLOW)) continue;
+		*packs += dot && !strcmp(dot, ".pack");
+		if (S_ISDIR(st.st_mode)) {
+			_cleanup_free_ char *below = xasprintf("%s/%s", path, f->d_name);
+
+			sum += folder_bytes(below, packs);
+		} else {
+			sum += (uint64_t)st.st_size;
+		}
+	}
+	if (dir) closedir(dir);
+	return sum;
+}
+
+/* What a whole clone had when it was new cannot be saved by making it anew. */
+static int is_large(struct deployrepo *d, git_config *config)
+{
+	_cleanup_free_ char *objects = xasprintf("%s/objects", d->git_dir);
+	int64_t base = 0;
+	int packs = 0;
+	uint64_t bytes = folder_bytes(objects, &packs);
+
+	if (git_config_get_int64(&base, config, "slipway.base") || base < 0) base = 0;
+	return bytes > LARGE_BYTES + 2 * (uint64_t)base || (!d->whole && packs > MANY_PACKS);
+}
+
+/* Is the clone there, and of use? What a killed git left locked nobody holds now: we have the clone's lock. */
+static int use_clone(struct deployrepo *d)
+{
+	static const char *const locks[] = {"shallow.lock", "config.lock", "packed-refs.lock"};
+	_cleanup_git_(git_config) git_config *config = NULL;
+	_cleanup_git_(git_reference) git_reference *tip = NULL;
+	_cleanup_free_ char *ref_lock = xasprintf("%s/%s.lock", d->git_dir, d->tip_ref);
+	const char *boot;
+
+	for (size_t i = 0; i < ARRAY_LEN(locks); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", d->git_dir, locks[i]);
+
+		unlink(path);
+	}
+	unlink(ref_lock);
+	if (!fs_exists(d->git_dir) || git_repository_open_bare(&d->git, d->git_dir) ||
+	    git_repository_config_snapshot(&config, d->git) || git_config_get_string(&boot, config, "slipway.boot") ||
+	    strcmp(boot, boot_id()) != 0)
+		return 0;
+	if (git_config_get_bool(&d->whole, config, "slipway.whole")) d->whole = 0;
+	d->warm = !git_reference_lookup(&tip, d->git, d->tip_ref);
+	return !is_large(d, config);
+}
+
+static int take_lock(struct deployrepo *d, struct err *e)
+{
+	_cleanup_free_ char *lock = xasprintf("%s/lock", d->dir);
+	int said = 0;
+
+	while (fs_lock(lock, 0, &d->lock, e)) {
+		struct timespec t = {.tv_nsec = (LOCK_EVERY_MS / 2 + randombytes_uniform(LOCK_EVERY_MS)) * 1000000L};
+
+		if (e->kind != ERR_BUSY) return -1;
+		if (!said++) say(d, "another publisher of this box is at work on '%s': waiting", wire_label(d->wire));
+		if (d->o.until_ms && clock_mono_ms() > d->o.until_ms)
+			return err_set(e, ERR_REMOTE, "another publisher of this box is still at work on '%s'",
+				       wire_label(d->wire));
+		nanosleep(&t, NULL);
+	}
+	futimens(d->lock, NULL); /* when it was last of use: the oldest ones are removed first */
 	return 0;
 }
 
 static int open_clone(struct deployrepo *d, struct err *e)
 {
-	_cleanup_free_ char *path = xasprintf("%s/repo.git", d->dir), *lock = xasprintf("%s/lock", d->dir);
-
-	if (fs_mkdirs(d->dir, 0700, e)) return -1;
-	if (fs_lock(lock, 0, &d->lock, e)) {
-		if (e->kind != ERR_BUSY) return -1;
-		say(d, "another publisher of this box is at work on '%s': waiting", d->label);
-		if (fs_lock(lock, 1, &d->lock, e)) return -1;
-	}
-	futimens(d->lock, NULL); /* when it was last of use: the oldest ones are removed first */
-	if (fs_exists(path) && !git_repository_open_bare(&d->git, path)) return 0;
-	return make_clone(d, e);
+	if (take_lock(d, e)) return -1;
+	return use_clone(d) ? 0 : make_clone(d, e);
 }
 
 /* One clone for each remote; its name must not be steered by the remote's text. */
@@ -237,7 +213,7 @@ static char *clone_dir(const char *cache, const char *url)
 	return xasprintf("%s/%s", cache, hex);
 }
 
-/* No configuration but the clone's own: a url.insteadOf of the user's would move the remote past the pins. */
+/* No configuration but the clone's own. */
 static int start_libgit2(struct err *e)
 {
 	static const int levels[] = {GIT_CONFIG_LEVEL_PROGRAMDATA, GIT_CONFIG_LEVEL_SYSTEM, GIT_CONFIG_LEVEL_XDG,
@@ -246,8 +222,33 @@ static int start_libgit2(struct err *e)
 	if (git_libgit2_init() < 0) return git2_fail(e, ERR_SYS, "cannot start libgit2");
 	for (size_t i = 0; i < ARRAY_LEN(levels); i++)
 		if (git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "")) die("libgit2 refuses a search path");
-	if (git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 1)) die("libgit2 refuses to sync");
 	return 0;
+}
+
+/* git runs in the work folder: it must be told an absolute one. */
+static int absolute(const char *path, char **real_r, struct err *e)
+{
+	*real_r = realpath(path, NULL);
+	return *real_r ? 0 : err_sys(e, "cannot find '%s'", path);
+}
+
+static int open_wire(struct deployrepo *d, struct err *e)
+{
+	_cleanup_free_ char *real = NULL;
+	struct wire_opts o = {.remote = d->o.remote,
+			      .work = d->o.work,
+			      .known_hosts = d->o.known_hosts,
+			      .key = d->o.key,
+			      .stall_s = d->o.stall_s,
+			      .say = d->o.say,
+			      .arg = d->o.arg};
+
+	if (fs_mkdirs(d->dir, 0700, e) || absolute(d->dir, &real, e)) return -1;
+	free(d->dir);
+	d->dir = steal(real);
+	d->git_dir = xasprintf("%s/repo.git", d->dir);
+	o.git_dir = d->git_dir;
+	return wire_open(&o, &d->wire, e);
 }
 
 int deployrepo_open(const struct deployrepo_opts *o, struct deployrepo **d_r, struct err *e)
@@ -259,17 +260,13 @@ int deployrepo_open(const struct deployrepo_opts *o, struct deployrepo **d_r, st
 	d = xcalloc(1, sizeof(*d));
 	d->o = *o;
 	d->lock = -1;
-	d->said_ms = clock_mono_ms();
-	d->label = o->remote->host ? xasprintf("%s:%d", o->remote->host, o->remote->port) : xstrdup(o->remote->url);
 	d->dir = clone_dir(o->cache, o->remote->url);
 	d->branch_ref = xasprintf("refs/heads/%s", o->branch);
 	d->tip_ref = xasprintf("refs/tips/%s", o->branch);
-	d->new_ref = xasprintf("refs/new/%s", o->branch);
-	buf_init(&d->words, MAX_WORDS);
-	buf_init(&d->line, MAX_WORDS);
+	wire_said_init(&d->said);
 	if (git_reference_name_is_valid(&valid, d->branch_ref) || !valid)
 		err_set(e, ERR_INPUT, "bad deployment branch '%s'", o->branch);
-	else if (!open_clone(d, e)) {
+	else if (!open_wire(d, e) && !open_clone(d, e)) {
 		*d_r = d;
 		return 0;
 	}
@@ -277,29 +274,20 @@ int deployrepo_open(const struct deployrepo_opts *o, struct deployrepo **d_r, st
 	return -1;
 }
 
-static void drop_connection(struct deployrepo *d)
-{
-	if (d->push) git_remote_disconnect(d->push);
-	git_remote_free(d->push);
-	d->push = NULL;
-}
-
 void deployrepo_close(struct deployrepo **dp)
 {
 	struct deployrepo *d = *dp;
 
 	if (!d) return;
-	drop_connection(d);
+	wire_close(&d->wire);
 	git_repository_free(d->git);
 	close_p(&d->lock);
 	free(d->dir);
-	free(d->label);
+	free(d->git_dir);
 	free(d->branch_ref);
 	free(d->tip_ref);
-	free(d->new_ref);
 	free(d->status);
-	buf_release(&d->words);
-	buf_release(&d->line);
+	wire_said_release(&d->said);
 	free(d);
 	*dp = NULL;
 	git_libgit2_shutdown();
@@ -310,68 +298,68 @@ git_repository *deployrepo_git(struct deployrepo *d)
 	return d->git;
 }
 
-/* --- the tip --- */
+/* --- fetch --- */
 
-static int advertised(struct deployrepo *d, git_oid *tip_r, struct err *e)
+/* The repository on this box may be trusted by a setting of the user's, and its hooks are run as the user's. */
+static const char upload_pack[] = "--upload-pack=env -u GIT_CONFIG_GLOBAL -u GIT_CONFIG_NOSYSTEM git-upload-pack";
+static const char receive_pack[] = "--receive-pack=env -u GIT_CONFIG_GLOBAL -u GIT_CONFIG_NOSYSTEM git-receive-pack";
+
+/* What a server without filters says, it says and goes on. */
+static void learn_filters(struct deployrepo *d)
 {
-	const git_remote_head **heads;
-	size_t n;
+	_cleanup_git_(git_config) git_config *config = NULL;
+	_cleanup_free_ char *objects = xasprintf("%s/objects", d->git_dir);
+	int packs = 0;
 
-	if (git_remote_ls(&heads, &n, d->push)) return wire_fail(d, -1, "list the branches of", e);
-	memset(tip_r, 0, sizeof(*tip_r));
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(heads[i]->name, d->branch_ref)) git_oid_cpy(tip_r, &heads[i]->oid);
+	if (d->whole || !strstr(buf_str(&d->said.lines), "filtering not recognized")) return;
+	d->whole = 1;
+	if (git_repository_config(&config, d->git) || git_config_set_bool(config, "slipway.whole", 1) ||
+	    git_config_set_int64(config, "slipway.base", (int64_t)folder_bytes(objects, &packs)))
+		git_error_clear(); /* it is found out again the next time */
+}
+
+/* `git fetch` with these options; specs: what. */
+static int fetch(struct deployrepo *d, const char *const *options, const struct vec *specs, struct err *e)
+{
+	static const char *const always[] = {
+		"fetch", "--no-tags", "--no-write-fetch-head", "--progress", "--recurse-submodules=no", NULL};
+	_cleanup_vec_ struct vec args = VEC_INIT;
+
+	vec_add_all(&args, always);
+	if (d->o.remote->kind == REMOTE_PATH) vec_add(&args, upload_pack);
+	vec_add_all(&args, options);
+	vec_add(&args, "origin");
+	for (size_t i = 0; i < specs->len; i++) vec_add(&args, specs->items[i]);
+	if (wire_git(d->wire, "fetch from", (const char *const *)vec_argv(&args), 0, &d->said, e)) return -1;
+	learn_filters(d);
 	return 0;
 }
 
-static int connect_push(struct deployrepo *d, struct err *e)
+static int forget_tip(struct deployrepo *d, git_oid *tip_r)
 {
-	git_remote_callbacks cb = callbacks(d);
-	int rc;
-
-	drop_connection(d);
-	if (git_remote_create_anonymous(&d->push, d->git, d->o.remote->url))
-		return git2_fail(e, ERR_INPUT, "bad remote '%s'", d->o.remote->url);
-	rc = git_remote_connect(d->push, GIT_DIRECTION_PUSH, &cb, NULL, NULL);
-	return rc ? wire_fail(d, rc, "connect to", e) : 0;
+	git_reference_remove(d->git, d->tip_ref);
+	memset(tip_r, 0, sizeof(*tip_r));
+	return 0;
 }
 
-/* Is libgit2's last error one of our own objects, not of the wire? */
-static int is_damage(void)
+/* out: 1 the clone cannot take it: damaged */
+static int fetch_branch(struct deployrepo *d, git_oid *tip_r, struct err *e)
 {
-	const git_error *last = git_error_last();
-
-	switch (last ? last->klass : GIT_ERROR_NONE) {
-	case GIT_ERROR_ODB:
-	case GIT_ERROR_OBJECT:
-	case GIT_ERROR_TREE:
-	case GIT_ERROR_REFERENCE:
-	case GIT_ERROR_REPOSITORY:
-	case GIT_ERROR_CONFIG:
-	case GIT_ERROR_INDEXER:
-	case GIT_ERROR_ZLIB: return 1;
-	default: return 0;
-	}
-}
-
-static int fetch(struct deployrepo *d, struct err *e)
-{
-	_cleanup_free_ char *spec = xasprintf("+%s:%s", d->branch_ref, d->tip_ref);
-	git_strarray specs = {.strings = &spec, .count = 1};
-	git_fetch_options o;
-	_cleanup_git_(git_remote) git_remote *remote = NULL;
+	/* Into a clone that is nearly up to date the small files come along: they are few, and will be read. */
+	const char *filter = d->warm ? "--filter=blob:limit=16k" : "--filter=blob:none";
+	_cleanup_vec_ struct vec specs = VEC_INIT;
 	int rc;
 
-	if (git_fetch_options_init(&o, GIT_FETCH_OPTIONS_VERSION)) die("libgit2 of another version");
-	o.callbacks = callbacks(d);
-	o.download_tags = GIT_REMOTE_DOWNLOAD_TAGS_NONE;
-	o.update_fetchhead = 0;
-	if (git_remote_create_anonymous(&remote, d->git, d->o.remote->url))
-		return git2_fail(e, ERR_INPUT, "bad remote '%s'", d->o.remote->url);
-	rc = git_remote_fetch(remote, &specs, &o, NULL);
-	if (!rc) return 0;
-	if (!is_damage()) return wire_fail(d, rc, "fetch from", e);
-	return git2_fail(e, ERR_SYS, "cannot fetch '%s' into '%s'", d->label, d->dir);
+	vec_addf(&specs, "+%s:%s", d->branch_ref, d->tip_ref);
+	rc = fetch(d, (const char *const[]){"--depth=1", filter, NULL}, &specs, e);
+	if (rc && strstr(buf_str(&d->said.lines), "couldn't find remote ref")) return forget_tip(d, tip_r);
+	if (rc && strstr(buf_str(&d->said.lines), "does not support shallow"))
+		rc = fetch(d, (const char *const[]){NULL}, &specs, e);
+	if (rc) return -1;
+	if (git_reference_name_to_id(tip_r, d->git, d->tip_ref))
+		return git2_fail(e, ERR_REMOTE, "cannot read what '%s' was fetched as", d->branch_ref);
+	d->warm = 1;
+	return 0;
 }
 
 /* 1 when the commit and its tree are here */
@@ -383,50 +371,71 @@ static int have(struct deployrepo *d, const git_oid *oid)
 	return !git_commit_lookup(&commit, d->git, oid) && !git_commit_tree(&tree, commit);
 }
 
-static int remember(struct deployrepo *d, const char *ref, const git_oid *oid, struct err *e)
+int deployrepo_tip(struct deployrepo *d, git_oid *tip_r, struct err *e)
 {
-	_cleanup_git_(git_reference) git_reference *r = NULL;
+	int rc;
 
-	if (git_reference_create(&r, d->git, ref, oid, 1, NULL))
-		return git2_fail(e, ERR_SYS, "cannot write '%s' in '%s'", ref, d->dir);
+	if (wire_connect(d->wire, e)) return -1;
+	rc = fetch_branch(d, tip_r, e);
+	if (rc && (d->checked || e->kind != ERR_REMOTE)) return -1;
+	if (!rc && (git_oid_is_zero(tip_r) || have(d, tip_r))) {
+		d->checked = 1;
+		return 0;
+	}
+	if (d->checked) return git2_fail(e, ERR_SYS, "cannot read the tip of '%s'", wire_label(d->wire));
+	/* A clone that is damaged fails in git's words, which are many: it is tried once with a new one. */
+	d->checked = 1;
+	if (!d->warm) return rc ? -1 : git2_fail(e, ERR_SYS, "cannot read the tip of '%s'", wire_label(d->wire));
+	say(d, "the clone of '%s' cannot be brought up to date: making it anew", wire_label(d->wire));
+	return make_clone(d, e) ? -1 : deployrepo_tip(d, tip_r, e);
+}
+
+/* --- files, history --- */
+
+static int list_missing(struct deployrepo *d, const git_oid *blobs, size_t n, struct vec *list, struct err *e)
+{
+	_cleanup_git_(git_odb) git_odb *odb = NULL;
+
+	if (git_repository_odb(&odb, d->git)) return git2_fail(e, ERR_SYS, "cannot read '%s'", d->git_dir);
+	for (size_t i = 0; i < n && list->len < MAX_NEED; i++) {
+		char hex[GIT_OID_HEXSZ + 1];
+
+		if (git_odb_exists(odb, &blobs[i])) continue;
+		git_oid_tostr(hex, sizeof(hex), &blobs[i]);
+		if (!vec_has(list, hex)) vec_add(list, hex);
+	}
 	return 0;
 }
 
-/* Fetched, and still not there: the branch was moved away in between (1), or the clone lacks what it believes to
- * have, which making it anew mends. */
-static int fetch_tip(struct deployrepo *d, const git_oid *tip, struct err *e)
+int deployrepo_need(struct deployrepo *d, const git_oid *blobs, size_t n, struct err *e)
 {
-	if (fetch(d, e)) {
-		if (d->checked || e->kind != ERR_SYS) return -1;
-	} else if (have(d, tip)) {
-		return 0;
+	/* A server of protocol 0 gives no single files: then all small ones of the tip, and at last all files. */
+	static const char *const ways[][4] = {{"--filter=blob:none", NULL},
+					      {"--refetch", "--depth=1", "--filter=blob:limit=64k", NULL},
+					      {"--refetch", "--depth=1", "--no-filter", NULL}};
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		_cleanup_vec_ struct vec missing = VEC_INIT, specs = VEC_INIT;
+
+		if (list_missing(d, blobs, n, &missing, e)) return -1;
+		if (!missing.len) return 0;
+		if (i) vec_addf(&specs, "+%s:%s", d->branch_ref, d->tip_ref);
+		if (fetch(d, ways[i], i ? &specs : &missing, e) && (i || e->kind != ERR_REMOTE)) return -1;
 	}
-	if (d->checked) return 1;
-	say(d, "the clone of '%s' cannot be brought up to date: making it anew", d->label);
-	drop_connection(d);
-	git_repository_free(d->git);
-	d->git = NULL;
-	if (make_clone(d, e) || connect_push(d, e)) return -1;
-	d->checked = 1;
-	return fetch(d, e) ? -1 : have(d, tip) ? 0 : 1;
+	return 0; /* what is not there now shows where it is read */
 }
 
-int deployrepo_tip(struct deployrepo *d, git_oid *tip_r, struct err *e)
+int deployrepo_deepen(struct deployrepo *d, struct err *e)
 {
-	enum { TRIES = 10 };
+	_cleanup_vec_ struct vec specs = VEC_INIT;
+	_cleanup_buf_ struct buf before = BUF_INIT(1 << 24), after = BUF_INIT(1 << 24);
+	_cleanup_free_ char *shallow = xasprintf("%s/shallow", d->git_dir), *by = xasprintf("--deepen=%d", DEEPEN);
+	struct err ignored;
 
-	for (int i = 0; i < TRIES; i++) {
-		int gone = 0;
-
-		if (connect_push(d, e) || advertised(d, tip_r, e)) return -1;
-		if (!git_oid_is_zero(tip_r) && !have(d, tip_r)) gone = fetch_tip(d, tip_r, e);
-		if (gone < 0) return -1;
-		if (gone) continue;
-		d->checked = 1;
-		return git_oid_is_zero(tip_r) ? 0 : remember(d, d->tip_ref, tip_r, e);
-	}
-	return err_set(e, ERR_REMOTE, "branch '%s' of '%s' is moved away faster than it can be fetched", d->o.branch,
-		       d->label);
+	if (fs_read_file(shallow, &before, &ignored)) return 1;
+	vec_addf(&specs, "+%s:%s", d->branch_ref, d->tip_ref);
+	if (fetch(d, (const char *const[]){by, "--filter=blob:none", NULL}, &specs, e)) return -1;
+	return !fs_read_file(shallow, &after, &ignored) && !strcmp(buf_str(&before), buf_str(&after));
 }
 
 /* --- push --- */
@@ -438,49 +447,69 @@ const char *deployrepo_status(const struct deployrepo *d)
 
 const char *deployrepo_words(const struct deployrepo *d)
 {
-	return buf_str(&d->words);
+	return buf_str(&d->said.words);
 }
 
-/* Words of receive-pack that mean no more than "somebody else was there first". */
+/* Words of git and receive-pack that mean no more than "somebody else was there first". */
 static int is_race(const char *status)
 {
 	static const char *const words[] = {"failed to update ref", "cannot lock ref", "failed to lock",
 					    "non-fast-forward",     "fetch first",     "stale info",
-					    "already exists"};
+					    "already exists",       "needs force",     "shallow update not allowed"};
 
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (strstr(status, words[i])) return 1;
 	return 0;
 }
 
+/* Our line of `push --porcelain`: "<flag>\t<from>:<to>\t<summary> (<why>)". Returns its flag, 0: there is none. */
+static char take_status(struct deployrepo *d)
+{
+	_cleanup_free_ char *mark = xasprintf(":%s\t", d->branch_ref);
+
+	free_p(&d->status);
+	for (const char *p = buf_str(&d->said.out); *p;) {
+		_cleanup_free_ char *line = xstrndup(p, strcspn(p, "\n"));
+		char *at = strstr(line, mark), *open, *close;
+
+		p += strlen(line) + (p[strlen(line)] == '\n');
+		if (!at || line[1] != '\t') continue;
+		if (*line != '!') return *line;
+		open = strchr(at, '(');
+		close = strrchr(at, ')');
+		d->status = open && close ? xstrndup(open + 1, (size_t)(close - open) - 1) : xstrdup(at);
+		return *line;
+	}
+	return 0;
+}
+
+static int remember(struct deployrepo *d, const git_oid *oid, struct err *e)
+{
+	_cleanup_git_(git_reference) git_reference *r = NULL;
+
+	if (git_reference_create(&r, d->git, d->tip_ref, oid, 1, NULL))
+		return git2_fail(e, ERR_SYS, "cannot write '%s' in '%s'", d->tip_ref, d->dir);
+	return 0;
+}
+
 int deployrepo_push(struct deployrepo *d, const git_oid *commit, struct err *e)
 {
-	_cleanup_free_ char *spec = xasprintf("%s:%s", d->new_ref, d->branch_ref);
-	git_strarray specs = {.strings = &spec, .count = 1};
-	git_push_options o;
-	int rc;
+	char hex[GIT_OID_HEXSZ + 1];
+	_cleanup_free_ char *spec = xasprintf("%s:%s", git_oid_tostr(hex, sizeof(hex), commit), d->branch_ref);
+	const char *const args[] = {
+		"push",      "--porcelain", "--progress",
+		"--no-thin", "--no-verify", d->o.remote->kind == REMOTE_PATH ? receive_pack : "--no-follow-tags",
+		"origin",    spec,          NULL};
+	int rc = wire_git(d->wire, "push to", args, 1, &d->said, e);
+	char flag = take_status(d);
 
-	if (!d->push) die("deployrepo_push before deployrepo_tip");
-	if (git_push_options_init(&o, GIT_PUSH_OPTIONS_VERSION)) die("libgit2 of another version");
-	if (remember(d, d->new_ref, commit, e)) return -1;
-	o.callbacks = callbacks(d);
-	o.callbacks.sideband_progress = on_words;
-	o.pb_parallelism = 0; /* all cores */
-	buf_clear(&d->words);
-	free_p(&d->status);
-	d->answered = 0;
-	rc = git_remote_upload(d->push, &specs, &o);
-	end_line(d);
-	drop_connection(d);
-	if (rc == GIT_ENONFASTFORWARD) return 1;
-	if (rc) return wire_fail(d, rc, "push to", e);
-	/* A refused ref is a success to libgit2: only the status tells. */
-	if (!d->answered)
-		return err_set(e, ERR_REMOTE, "push to '%s': it did not say whether it took '%s'", d->label,
-			       d->o.branch);
-	if (d->status && is_race(d->status)) return 1;
-	if (d->status)
-		return err_set(e, ERR_REMOTE, "push to '%s' was refused: %s%s%s", d->label, d->status,
-			       d->words.len ? ": " : "", buf_str(&d->words));
-	return remember(d, d->tip_ref, commit, e);
+	if (!rc) return remember(d, commit, e);
+	if (flag != '!') return -1;
+	if (is_race(d->status)) return 1;
+	if (strstr(d->status, "remote failed to report")) {
+		e->kind = ERR_BUSY;
+		return -1;
+	}
+	return err_set(e, ERR_REMOTE, "push to '%s' was refused: %s%s%s", wire_label(d->wire), d->status,
+		       d->said.words.len ? ": " : "", buf_str(&d->said.words));
 }

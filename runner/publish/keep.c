@@ -118,6 +118,19 @@ static int same_folder(const git_tree *a, const git_tree *b)
 	return a && b && git_oid_equal(git_tree_id(a), git_tree_id(b));
 }
 
+/* *parent_r stays NULL at the end of the history. */
+static int parent_of(const git_commit *at, const struct keep *k, git_commit **parent_r, struct err *e)
+{
+	int rc, more = 0;
+
+	if (!git_commit_parentcount(at)) return 0;
+	while ((rc = git_commit_parent(parent_r, at, 0)) == GIT_ENOTFOUND && k->deeper && !more) {
+		more = k->deeper(k->arg, e);
+		if (more < 0) return -1;
+	}
+	return rc ? git2_fail(e, ERR_SYS, "cannot read the history of '%s'", k->path) : 0;
+}
+
 static int walk(git_repository *git, const git_commit *tip, const struct keep *k, const struct vec *there,
 		struct vec *kept, struct err *e)
 {
@@ -130,8 +143,7 @@ static int walk(git_repository *git, const git_commit *tip, const struct keep *k
 		_cleanup_git_(git_commit) git_commit *parent = NULL;
 		_cleanup_git_(git_tree) git_tree *before = NULL;
 
-		if (git_commit_parentcount(at) && git_commit_parent(&parent, at, 0))
-			return git2_fail(e, ERR_SYS, "cannot read the history of '%s'", k->path);
+		if (parent_of(at, k, &parent, e)) return -1;
 		if (folder_of(git, parent, k->path, &before, e)) return -1;
 		if (now && !same_folder(now, before)) keep_changed(now, before, there, (size_t)k->most, kept);
 		git_commit_free(at);

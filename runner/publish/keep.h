@@ -13,6 +13,9 @@ struct keep {
 	const char *path;
 	int most;              /* 0: all */
 	const char *always[2]; /* commits whose folders stay, the newest; NULL or "": none. They count */
+	/* The history is not here beyond some commit: get more. 1: there is no more; NULL: all is here. */
+	int (*deeper)(void *arg, struct err *e);
+	void *arg;
 };
 
 /* keep_choose - out: the names (40 hex digits) of the folders under `path` that are one too many, by name.

@@ -25,16 +25,16 @@
 #include "runner/publish/keep.h"
 #include "runner/publish/layout.h"
 #include "runner/publish/manifest.h"
+#include "runner/publish/prefetch.h"
 #include "runner/publish/signkey.h"
 #include "runner/publish/turn.h"
 
 enum {
-	MAX_RACES = 200, /* each one lost is another's commit, so this is no fault but a crowd */
 	MAX_STUCK = 8,   /* lost, yet the branch did not move: a stale lock, no right to write */
-	MAX_OUTAGES = 6, /* a connection that failed, in a row: a server that is started again is waited for */
 	BACKOFF_MS = 20, /* doubled after each loss up to BACKOFF_MAX_MS, then a random part of it is slept */
 	BACKOFF_MAX_MS = 2000,
-	OUTAGE_MS = 250,
+	OUTAGE_MS = 250, /* the same for a connection that failed */
+	OUTAGE_MAX_MS = 60000,
 };
 
 struct work {
@@ -42,8 +42,9 @@ struct work {
 	struct remote remote;
 	struct secret key;
 	struct deployrepo *repo;
-	char *dir;  /* of our own in r->cache */
-	int dir_fd; /* locked */
+	int64_t until_ms; /* outages and races are waited for */
+	char *dir;        /* of our own in r->cache */
+	int dir_fd;       /* locked */
 	struct manifest_image image;
 	struct manifest_file *others;
 	struct layout_file *files; /* packed image, others */
@@ -151,9 +152,14 @@ static int find_remote(struct work *w, const struct secret *key, struct err *e)
 	char *real;
 
 	if (remote_parse(w->r->remote, &w->remote, e)) return -1;
-	if (w->remote.kind == REMOTE_SSH) {
+	switch (w->remote.kind) {
+	case REMOTE_SSH:
 		if (!key) return err_set(e, ERR_INPUT, "'%s' needs a deploy key, and none was given", w->r->remote);
 		return deploykey_prepare(key, &w->key, e);
+	case REMOTE_HTTPS:
+		if (!key) return err_set(e, ERR_INPUT, "'%s' needs a token, and none was given", w->r->remote);
+		return deploykey_token(key, &w->key, e);
+	case REMOTE_PATH: break;
 	}
 	real = realpath(w->remote.url, NULL);
 	if (!real) return err_sys(e, "cannot find deployment repository '%s'", w->remote.url);
@@ -262,6 +268,11 @@ static void tell_turn(const struct turn *t, struct publish_result *res)
 	}
 }
 
+static int deeper(void *arg, struct err *e)
+{
+	return deployrepo_deepen(arg, e);
+}
+
 /* The commit that publishes on this tip; *commit_r is the tip itself when there is nothing to add. */
 static int build_on(struct work *w, const git_oid *tip, git_oid *commit_r, struct publish_result *res, struct err *e)
 {
@@ -278,14 +289,14 @@ static int build_on(struct work *w, const git_oid *tip, git_oid *commit_r, struc
 				   .say = w->say_fn,
 				   .arg = w->say_arg};
 	struct layout l = {.path = r->path, .commit = r->commit};
-	struct keep k = {.path = r->path, .most = r->keep, .always = {r->commit}};
+	struct keep k = {.path = r->path, .most = r->keep, .always = {r->commit}, .deeper = deeper, .arg = w->repo};
 	_cleanup_vec_ struct vec gone = VEC_INIT;
 	struct err why;
 	git_oid tree;
 
 	if (!git_oid_is_zero(tip) && (git_commit_lookup(&parent, git, tip) || git_commit_tree(&base, parent)))
 		return git2_fail(e, ERR_SYS, "cannot read the tip of the deployment repository");
-	if (turn_make(git, base, &order, &t, e)) return -1;
+	if ((base && prefetch(w->repo, base, r, e)) || turn_make(git, base, &order, &t, e)) return -1;
 	tell_turn(&t, res);
 	if (!t.latest_moves) k.always[1] = t.named;
 	/* An image that is one too many is no reason to fail: the next publication counts again. */
@@ -317,12 +328,13 @@ static void sleep_ms(unsigned ms)
 	nanosleep(&t, NULL);
 }
 
-static void back_off(int losses)
+/* A random part of first_ms doubled `times` times. */
+static void back_off(int times, unsigned first_ms, unsigned most_ms)
 {
-	unsigned most = BACKOFF_MS;
+	unsigned most = first_ms;
 
-	while (losses-- > 1 && most < BACKOFF_MAX_MS) most *= 2;
-	sleep_ms(1 + randombytes_uniform(most));
+	while (times-- > 1 && most < most_ms) most *= 2;
+	sleep_ms(1 + randombytes_uniform(most < most_ms ? most : most_ms));
 }
 
 /* Tip, commit, push, once. 0: published; 1: a race was lost. *mine is the commit that was last pushed: a push whose
@@ -353,10 +365,22 @@ static int lose(struct work *w, int losses, int stuck, struct err *e)
 	if (stuck >= MAX_STUCK)
 		return err_set(e, ERR_REMOTE, "push to '%s' was refused %d times, and nobody else pushed: %s%s%s",
 			       w->r->remote, stuck, deployrepo_status(w->repo), *words ? ": " : "", words);
-	if (losses >= MAX_RACES)
-		return err_set(e, ERR_BUSY, "%d others were faster in pushing to '%s'", losses, w->r->remote);
+	if (clock_mono_ms() >= w->until_ms)
+		return err_set(e, ERR_REMOTE, "%d others were faster in pushing to '%s'", losses, w->r->remote);
 	say(w, "somebody else pushed in between: once more on the new tip");
-	back_off(losses);
+	back_off(losses, BACKOFF_MS, BACKOFF_MAX_MS);
+	return 0;
+}
+
+/* A server that is started again, a network that is away: waited for. -1 when that was long enough. */
+static int wait_out(struct work *w, int outages, struct err *e)
+{
+	if (w->remote.kind == REMOTE_PATH || clock_mono_ms() >= w->until_ms) {
+		e->kind = ERR_REMOTE;
+		return -1;
+	}
+	say(w, "%s: once more", e->text);
+	back_off(outages, OUTAGE_MS, OUTAGE_MAX_MS);
 	return 0;
 }
 
@@ -374,13 +398,9 @@ static int race(struct work *w, struct publish_result *res, struct err *e)
 			git_oid_cpy(&before, &tip);
 			if (lose(w, ++losses, stuck, e)) return -1;
 			outages = 0;
-			continue;
+		} else if (e->kind != ERR_BUSY || wait_out(w, ++outages, e)) {
+			return -1;
 		}
-		if (e->kind == ERR_BUSY && (w->remote.kind != REMOTE_SSH || ++outages >= MAX_OUTAGES))
-			e->kind = ERR_REMOTE;
-		if (e->kind != ERR_BUSY) return -1;
-		say(w, "%s: once more", e->text);
-		sleep_ms(OUTAGE_MS << (outages - 1));
 	}
 }
 
@@ -410,25 +430,38 @@ static int open_sign_key(struct work *w, struct err *e)
 	return 0;
 }
 
+/* Absolute: git and ssh are run in the work folder. */
+static int find_pins(const struct publish_request *r, char **pins_r, struct err *e)
+{
+	_cleanup_free_ char *cache = realpath(r->cache, NULL), *here = realpath(".", NULL);
+
+	if (!cache || !here) return err_sys(e, "cannot find '%s'", r->cache);
+	if (!r->known_hosts)
+		*pins_r = xasprintf("%s/known_hosts", cache);
+	else
+		*pins_r = *r->known_hosts == '/' ? xstrdup(r->known_hosts) : xasprintf("%s/%s", here, r->known_hosts);
+	return 0;
+}
+
 int publish_run(const struct publish_request *r, const struct secret *key, publish_say_fn *say_fn, void *arg,
 		struct publish_result *result_r, struct err *e)
 {
 	__attribute__((cleanup(work_release))) struct work w = {
 		.r = r, .dir_fd = -1, .key = SECRET_INIT, .sign_key = SECRET_INIT, .say_fn = say_fn, .say_arg = arg};
-	_cleanup_free_ char *pins = xasprintf("%s/known_hosts", r->cache ? r->cache : "");
-	struct deployrepo_opts o = {.remote = &w.remote,
-				    .branch = r->branch,
-				    .cache = r->cache,
-				    .known_hosts = r->known_hosts ? r->known_hosts : pins,
-				    .key = &w.key,
-				    .say = say_fn,
-				    .arg = arg};
+	_cleanup_free_ char *pins = NULL;
+	struct deployrepo_opts o = {
+		.remote = &w.remote, .branch = r->branch, .cache = r->cache, .say = say_fn, .arg = arg};
 	struct publish_result res = {.unchanged = 0};
 
 	if (publish_request_check(r, e) || find_remote(&w, key, e)) return -1;
-	if (open_sign_key(&w, e) || make_work(&w, e) || pack(&w, e)) return -1;
+	if (open_sign_key(&w, e) || make_work(&w, e) || find_pins(r, &pins, e) || pack(&w, e)) return -1;
 	w.manifest = manifest_json(r, &w.image, w.others, r->nfiles - 1);
-	if (w.remote.kind == REMOTE_PATH) o.key = NULL;
+	w.until_ms = clock_mono_ms() + (int64_t)1000 * (r->patience_s ? r->patience_s : PUBLISH_PATIENCE_S);
+	o.work = w.dir;
+	o.known_hosts = pins;
+	o.key = w.key.len ? &w.key : NULL;
+	o.stall_s = r->stall_s ? r->stall_s : PUBLISH_STALL_S;
+	o.until_ms = w.until_ms;
 	if (deployrepo_open(&o, &w.repo, e) || race(&w, &res, e)) return -1;
 	tell_result(&w, &res);
 	*result_r = res;

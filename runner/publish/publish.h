@@ -24,8 +24,13 @@ struct publish_file {
 	unsigned mode;
 };
 
+enum {
+	PUBLISH_PATIENCE_S = 6 * 3600,
+	PUBLISH_STALL_S = 600,
+};
+
 struct publish_request {
-	char *remote; /* path, ssh://user@host:port/path, user@host:path */
+	char *remote; /* path, ssh://user@host:port/path, user@host:path, https://host/path */
 	char *branch; /* of the deployment repository */
 	char *path;   /* "unix"; relative, no "..", not empty */
 	char *commit; /* source commit, 40 hex digits */
@@ -39,16 +44,18 @@ struct publish_request {
 	int keep;            /* most images under `path`, this one and what `latest` names always among them; 0: all */
 	char *checks;        /* boot proof that was passed: "unix", "qemu", or "" */
 	char *cache;         /* folder for the bare clone of the deployment repository */
-	char *known_hosts;   /* file of pinned host keys: first use is pinned and said, a changed one refused */
+	char *known_hosts;   /* OpenSSH's, of pinned host keys: first use is pinned and said, a changed one refused */
 	char *source_mirror; /* bare mirror of the source: tells whether a commit is newer; NULL: not asked */
 	char *image_name;    /* of the build image; NULL: not known */
 	int64_t event;       /* the runner's number of the push, which tells what came later; 0: not known */
 	int no_latest;       /* `latest` stays as it is */
 	char *sign_key;      /* file of the signing key, made where there is none if `make_sign_key`; NULL: unsigned */
 	int make_sign_key;
-	char *message; /* of the commit, with {commit}, {backend}, …; NULL: "adding {commit} built for {backend}" */
-	char *author;  /* "Name <mail>"; NULL: "Slipway <slipway@localhost>" */
-	int mode;      /* of the image: 0755 or 0644; 0: as the file has it */
+	char *message;  /* of the commit, with {commit}, {backend}, …; NULL: "adding {commit} built for {backend}" */
+	char *author;   /* "Name <mail>"; NULL: "Slipway <slipway@localhost>" */
+	int mode;       /* of the image: 0755 or 0644; 0: as the file has it */
+	int patience_s; /* outages, races and other publishers of this box are waited for; 0: PUBLISH_PATIENCE_S */
+	int stall_s;    /* what moves nothing for so long is given up and tried again; 0: PUBLISH_STALL_S */
 };
 void publish_request_release(struct publish_request *r);
 /* publish_request_check - pure: remote, branch, path, commit, names. err ERR_INPUT "bad path 'a/../b': it holds '..'"
@@ -72,7 +79,7 @@ struct publish_result {
 typedef void publish_say_fn(void *arg, const char *line);
 
 /* publish_run - compress, commit on the remote's tip, push; a lost race is done again on the new tip.
- *  in   key  private deploy key in OpenSSH or PEM form; NULL for a path
+ *  in   key  private deploy key in OpenSSH or PEM form, for https a token; NULL for a path
  *  err  ERR_DENIED host key changed, key refused; ERR_REMOTE with the remote's words (a hook's refusal too);
  *       ERR_INPUT bad request; ERR_SYS */
 int publish_run(const struct publish_request *r, const struct secret *key, publish_say_fn *say, void *arg,

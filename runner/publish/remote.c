@@ -46,12 +46,15 @@ static int take_host(const char *text, const char *at, const char *end, struct r
 	return 0;
 }
 
-static int parse_ssh(const char *text, struct remote *r, struct err *e)
+static int parse_url(const char *text, enum remote_kind kind, int port, struct remote *r, struct err *e)
 {
-	const char *at = text + strlen("ssh://"), *slash = strchr(at, '/'), *end = slash, *colon;
+	const char *at = strstr(text, "://") + 3, *slash = strchr(at, '/'), *end = slash, *colon;
 	_cleanup_free_ char *digits = NULL;
-	int port = 22;
 
+	colon = slash ? memchr(at, ':', (size_t)(slash - at)) : NULL;
+	if (colon && memchr(colon, '@', (size_t)(slash - colon)))
+		return err_set(e, ERR_INPUT,
+			       "bad remote: a password does not belong into it; the token is given as the key");
 	if (!slash || !slash[1]) return bad(e, text, "no path");
 	for (colon = slash; colon > at && *colon != ':' && *colon != ']';) colon--;
 	if (colon > at && *colon == ':') {
@@ -59,10 +62,13 @@ static int parse_ssh(const char *text, struct remote *r, struct err *e)
 		digits = xstrndup(colon + 1, (size_t)(slash - colon) - 1);
 		if (num_parse_int(digits, 1, 65535, &port)) return bad(e, text, "strange port");
 	}
-	r->kind = REMOTE_SSH;
+	r->kind = kind;
 	r->port = port;
-	r->url = xstrdup(text);
-	return take_host(text, at, end, r, e);
+	if (take_host(text, at, end, r, e)) return -1;
+	/* The user of an https URL goes with the token. */
+	at = kind == REMOTE_HTTPS && memchr(at, '@', (size_t)(end - at)) ? strchr(at, '@') + 1 : at;
+	r->url = xasprintf("%s://%s", kind == REMOTE_HTTPS ? "https" : "ssh", at);
+	return 0;
 }
 
 /* host:path, where no slash comes before the colon; git reads it so too. */
@@ -83,13 +89,13 @@ static int parse(const char *text, struct remote *r, struct err *e)
 		if (iscntrl((unsigned char)*p))
 			return err_set(e, ERR_INPUT, "bad remote: it holds a control character");
 	if (!*text) return err_set(e, ERR_INPUT, "bad remote: it is empty");
-	if (!strncmp(text, "ssh://", 6)) return parse_ssh(text, r, e);
+	if (!strncmp(text, "ssh://", 6)) return parse_url(text, REMOTE_SSH, 22, r, e);
+	if (!strncmp(text, "https://", 8)) return parse_url(text, REMOTE_HTTPS, 443, r, e);
 	if (!strncmp(text, "file:///", 8)) {
 		r->url = xstrdup(text + 7);
 		return 0;
 	}
-	if (scheme && scheme < slash)
-		return bad(e, text, "only ssh://, git@host:path and paths are supported by this version");
+	if (scheme && scheme < slash) return bad(e, text, "it can be ssh://, git@host:path, https:// or a path");
 	if (colon && (!slash || colon < slash)) return parse_scp(text, colon, r, e);
 	if (*text == '-') return bad(e, text, "it looks like an option; write ./ before it");
 	r->url = xstrdup(text);

@@ -6,16 +6,17 @@
 /* Where a deployment repository is. */
 
 enum remote_kind {
-	REMOTE_PATH, /* a bare repository on this box: /srv/x.git, ../x.git, file:///srv/x.git */
-	REMOTE_SSH,  /* ssh://[user@]host[:port]/path or [user@]host:path */
+	REMOTE_PATH,  /* a bare repository on this box: /srv/x.git, ../x.git, file:///srv/x.git */
+	REMOTE_SSH,   /* ssh://[user@]host[:port]/path or [user@]host:path */
+	REMOTE_HTTPS, /* https://[user@]host[:port]/path, with a token */
 };
 
 struct remote {
 	enum remote_kind kind;
-	char *url;  /* as libgit2 and git want it: a path without file:// */
+	char *url;  /* as git wants it: a path without file://, https without the user */
 	char *user; /* "git" where none is named */
 	char *host; /* lower case; NULL for a path */
-	int port;   /* 22 where none is named; 0 for a path */
+	int port;   /* 22 or 443 where none is named; 0 for a path */
 };
 
 /* remote_parse - pure. err ERR_INPUT a scheme that cannot be pushed to, no host, a bad port, something that ssh or git

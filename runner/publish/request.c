@@ -195,6 +195,8 @@ json_t *publish_request_to_json(const struct publish_request *r)
 	bad |= json_object_set_new(j, "emulated", json_boolean(r->emulated));
 	if (r->keep) bad |= json_object_set_new(j, "keep", json_integer(r->keep));
 	if (r->event) bad |= json_object_set_new(j, "event", json_integer(r->event));
+	if (r->patience_s) bad |= json_object_set_new(j, "patience_s", json_integer(r->patience_s));
+	if (r->stall_s) bad |= json_object_set_new(j, "stall_s", json_integer(r->stall_s));
 	if (r->mode) bad |= json_object_set_new(j, "mode", json_integer(r->mode));
 	if (r->no_latest) bad |= json_object_set_new(j, "no_latest", json_true());
 	if (r->make_sign_key) bad |= json_object_set_new(j, "make_sign_key", json_true());
@@ -220,6 +222,16 @@ static int file_from_json(const json_t *j, struct publish_file *f, struct err *e
 	return 0;
 }
 
+static int seconds_of(const json_t *j, const char *name, int *n_r, struct err *e)
+{
+	int64_t n = 0;
+
+	if (json_at(j, name) && json_need_int(j, name, &n, e)) return -1;
+	if (n < 0 || n > INT_MAX / 1000) return err_set(e, ERR_INPUT, "'%s' is not a number of seconds", name);
+	*n_r = (int)n;
+	return 0;
+}
+
 static int fill_numbers(const json_t *j, struct publish_request *r, struct err *e)
 {
 	int64_t keep = 0, mode = 0;
@@ -230,6 +242,7 @@ static int fill_numbers(const json_t *j, struct publish_request *r, struct err *
 	if (mode < 0 || mode > 0777) return err_set(e, ERR_INPUT, "'mode' is not a file mode");
 	if (json_at(j, "event") && json_need_int(j, "event", &r->event, e)) return -1;
 	if (r->event < 0) return err_set(e, ERR_INPUT, "'event' is not a number of one");
+	if (seconds_of(j, "patience_s", &r->patience_s, e) || seconds_of(j, "stall_s", &r->stall_s, e)) return -1;
 	r->keep = (int)keep;
 	r->mode = (int)mode;
 	r->emulated = json_bool_or(j, "emulated", 0);
