@@ -1,9 +1,11 @@
 /* `runner gc`: evicts the files of jobs that have ended, oldest first, and clones of deployment repositories, least
  * recently used first. Rows stay: what was built and how it ended is known for ever. A job's folder goes as a whole, a
- * job that has not ended and the newest job of a repository never.
+ * job that has not ended and the newest job of a repository never. Mirrors and work trees count, too: mirrors are kept
+ * small by packing, trees that no job uses go first.
  *
  *   jobs/ ─→ beyond --keep-jobs of their repository ─→ removed
  *     └───→ with publish/'s clones and repos/'s caches, oldest first, until --disk-budget holds ─→ removed
+ *   images ─→ imagegc.h, by --image-budget
  */
 #include <dirent.h>
 #include <errno.h>
@@ -19,9 +21,11 @@
 #include "runner/checkout.h"
 #include "runner/cmd.h"
 #include "runner/gc.h"
+#include "runner/imagegc.h"
 #include "runner/job_cache.h"
 #include "runner/place.h"
 #include "runner/store/caches.h"
+#include "runner/store/mirror.h"
 
 enum { IDLE_TREE_MS = 3600 * 1000 }; /* a build's last job removes its tree; this is for those that never came so far */
 
@@ -29,7 +33,7 @@ struct item {
 	char *what;              /* "job 12 of demo/site" */
 	char *path;              /* what would be removed */
 	char *lock;              /* held by whoever uses it; NULL: a file, whose users have it open */
-	int64_t job_id, repo_id; /* 0: a clone */
+	int64_t job_id, repo_id; /* 0: no job's */
 	int64_t time_ms, bytes;  /* when it was last of use */
 	int fixed;               /* never evicted */
 };
@@ -151,14 +155,33 @@ static int add_caches(struct gc_run *r, const struct repo *repo, struct err *e)
 	return 0;
 }
 
-static int list_caches(struct gc_run *r, struct err *e)
+/* What is fetched from sources is kept; one that was found damaged and laid aside is not. */
+static int add_mirror(struct gc_run *r, const struct repo *repo, struct err *e)
+{
+	_cleanup_free_ char *dir = home_repo(&r->place.home, repo->id, "mirror.git");
+	_cleanup_free_ char *modules = home_repo(&r->place.home, repo->id, "modules");
+	_cleanup_free_ char *broken = xasprintf("%s.broken", dir);
+	struct err why;
+	struct stat st;
+	struct item *it;
+
+	if (!r->dry && fs_exists(dir) && mirror_pack(dir, &why)) r->failed = cmd_fail("gc", why.text);
+	r->total += tree_bytes(AT_FDCWD, dir) + tree_bytes(AT_FDCWD, modules);
+	if (lstat(broken, &st)) return errno == ENOENT ? 0 : err_sys(e, "cannot look at '%s'", broken);
+	it = add_item(r, xstrdup(broken), xasprintf("%s.lock", dir));
+	it->what = xasprintf("damaged mirror of %s", repo->name);
+	it->time_ms = (int64_t)st.st_ctim.tv_sec * 1000; /* it was renamed then */
+	return 0;
+}
+
+static int list_repos(struct gc_run *r, struct err *e)
 {
 	struct repo *repos = NULL;
 	size_t n = 0;
 	int rc = 0;
 
 	if (store_repo_list(r->place.store, &repos, &n, e)) return -1;
-	for (size_t i = 0; i < n && !rc; i++) rc = add_caches(r, &repos[i], e);
+	for (size_t i = 0; i < n && !rc; i++) rc = add_caches(r, &repos[i], e) || add_mirror(r, &repos[i], e) ? -1 : 0;
 	repos_free(&repos, n);
 	return rc;
 }
@@ -239,20 +262,44 @@ static void keep_newest(struct gc_run *r)
 	}
 }
 
+/* Trees are the cheapest to make again. */
+static void sweep_trees(struct gc_run *r, int64_t idle_ms)
+{
+	_cleanup_free_ char *dir = checkout_folder(&r->place.home);
+	int64_t before = tree_bytes(AT_FDCWD, dir);
+
+	checkout_sweep(&r->place.home, idle_ms);
+	r->total += tree_bytes(AT_FDCWD, dir) - before;
+}
+
 static void keep_budget(struct gc_run *r)
 {
+	int64_t budget = r->settings.disk_budget_bytes;
+
+	if (!r->dry && budget && r->total > budget) sweep_trees(r, 0);
 	qsort(r->items, r->n, sizeof(*r->items), by_time);
-	for (size_t i = 0; i < r->n && r->settings.disk_budget_bytes; i++)
-		if (r->total > r->settings.disk_budget_bytes && !r->items[i].fixed) evict(r, &r->items[i]);
+	for (size_t i = 0; i < r->n && budget; i++)
+		if (r->total > budget && !r->items[i].fixed) evict(r, &r->items[i]);
+}
+
+static int fit_images(struct gc_run *r, struct err *e)
+{
+	const struct imagegc g = {r->place.home.cache, r->settings.image_budget_bytes, r->dry};
+	int rc = imagegc_run(&g, e);
+
+	r->failed |= rc == 1;
+	return rc < 0 ? -1 : 0;
 }
 
 static int run(struct gc_run *r, struct err *e)
 {
-	_cleanup_free_ char *path = home_file(&r->place.home, "gc.lock");
+	_cleanup_free_ char *path = home_file(&r->place.home, "gc.lock"), *trees = checkout_folder(&r->place.home);
 	_cleanup_close_ int lock = -1;
 
-	if (fs_lock(path, 1, &lock, e) || list(r, "jobs", e) || list(r, "publish", e) || list_caches(r, e)) return -1;
-	if (!r->dry) checkout_sweep(&r->place.home, IDLE_TREE_MS);
+	if (fs_lock(path, 1, &lock, e) || fit_images(r, e)) return -1;
+	if (list(r, "jobs", e) || list(r, "publish", e) || list_repos(r, e)) return -1;
+	r->total += tree_bytes(AT_FDCWD, trees);
+	if (!r->dry) sweep_trees(r, IDLE_TREE_MS);
 	if (!r->n) return 0;
 	keep_newest(r);
 	keep_budget(r);
@@ -276,6 +323,7 @@ int cmd_gc(int argc, char **argv)
 		case 'n': r.dry = 1; break;
 		case GC_OPT_KEEP_JOBS:
 		case GC_OPT_DISK_BUDGET:
+		case GC_OPT_IMAGE_BUDGET:
 			if (gc_take_option(c, optarg, &r.settings, &e)) return cmd_fail(argv[0], e.text);
 			break;
 		default: return cmd_usage(argv[0]);

@@ -46,15 +46,17 @@ static const char *take_size(const char *text, int64_t *bytes_r)
 
 int gc_take_option(int c, const char *value, struct gc_settings *s, struct err *e)
 {
-	const char *name = c == GC_OPT_KEEP_JOBS  ? "--keep-jobs"
-			   : c == GC_OPT_MIN_FREE ? "--min-free"
-						  : "--disk-budget";
+	const char *name = c == GC_OPT_KEEP_JOBS      ? "--keep-jobs"
+			   : c == GC_OPT_MIN_FREE     ? "--min-free"
+			   : c == GC_OPT_IMAGE_BUDGET ? "--image-budget"
+						      : "--disk-budget";
 	const char *why = NULL;
 	char *end;
 	long n;
 
 	switch (c) {
 	case GC_OPT_DISK_BUDGET: why = take_size(value, &s->disk_budget_bytes); break;
+	case GC_OPT_IMAGE_BUDGET: why = take_size(value, &s->image_budget_bytes); break;
 	case GC_OPT_MIN_FREE: why = take_size(value, &s->min_free_bytes); break;
 	case GC_OPT_KEEP_JOBS:
 		n = strtol(value, &end, 10);
@@ -102,12 +104,13 @@ static void start_one(void *arg)
 	struct gc *g = arg;
 	_cleanup_free_ char *keep = xasprintf("%d", g->s->keep_jobs);
 	_cleanup_free_ char *budget = xasprintf("%lld", (long long)g->s->disk_budget_bytes);
-	struct child_opts o = {.argv = (const char *const[]){child_self(), "gc", "--state", g->home->state,
-							     "--keep-jobs", keep, "--disk-budget", budget, NULL},
-			       .out = STDERR_FILENO,
-			       .die_with_parent = 1};
+	_cleanup_free_ char *images = xasprintf("%lld", (long long)g->s->image_budget_bytes);
+	const char *argv[] = {child_self(),    "gc",   "--state",        g->home->state, "--keep-jobs", keep,
+			      "--disk-budget", budget, "--image-budget", images,         NULL};
+	struct child_opts o = {.argv = argv, .out = STDERR_FILENO, .die_with_parent = 1};
 	struct err e;
 
+	if (g->s->image_budget_bytes < 0) argv[ARRAY_LEN(argv) - 3] = NULL;
 	if (g->pidfd >= 0) return;
 	loop_timer_cancel(g->loop, g->timer);
 	g->timer = 0;

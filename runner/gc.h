@@ -11,19 +11,21 @@
  * one starts. The evicting itself is `runner gc` (cmd_gc.c), which the daemon runs as a child. */
 
 struct gc_settings {
-	int keep_jobs;             /* newest ended jobs of a repository whose folders stay; 0: all */
-	int64_t disk_budget_bytes; /* of jobs' folders and deployment clones together; 0: no limit */
-	int64_t min_free_bytes;    /* -1: 1 GiB, or a twentieth of the file system where that is less; 0: any */
+	int keep_jobs;              /* newest ended jobs of a repository whose folders stay; 0: all */
+	int64_t disk_budget_bytes;  /* of all in the state folder together; 0: no limit */
+	int64_t image_budget_bytes; /* as imagegc.h has it */
+	int64_t min_free_bytes;     /* -1: 1 GiB, or a twentieth of the file system where that is less; 0: any */
 };
 #define GC_SETTINGS_INIT                                                                                               \
 	{                                                                                                              \
-		.keep_jobs = 100, .min_free_bytes = -1                                                                 \
+		.keep_jobs = 100, .image_budget_bytes = -1, .min_free_bytes = -1                                       \
 	}
 
 /* getopt_long rows for both commands, and what takes them. err ERR_INPUT "--keep-jobs 'x': …" */
-enum { GC_OPT_KEEP_JOBS = 1000, GC_OPT_DISK_BUDGET, GC_OPT_MIN_FREE };
+enum { GC_OPT_KEEP_JOBS = 1000, GC_OPT_DISK_BUDGET, GC_OPT_IMAGE_BUDGET, GC_OPT_MIN_FREE };
 #define GC_OPTIONS                                                                                                     \
 	{"keep-jobs", required_argument, NULL, GC_OPT_KEEP_JOBS},                                                      \
+		{"image-budget", required_argument, NULL, GC_OPT_IMAGE_BUDGET},                                        \
 	{                                                                                                              \
 		"disk-budget", required_argument, NULL, GC_OPT_DISK_BUDGET                                             \
 	}

@@ -37,7 +37,8 @@ struct job_spare {
 	struct sandbox_limits limits;
 	int64_t disk_wish; /* 0: none was named */
 	int network;
-	struct vec notes, layers;
+	struct vec notes;
+	struct image image; /* holds the layers that the box has mounted */
 	ino_t inodes[JOB_SPARE_LAYERS];
 };
 

@@ -101,11 +101,10 @@ int job_spare_make(struct job *j, int64_t like, struct err *e)
 	fcntl(theirs, F_SETPIPE_SZ, 1 << 20);
 	if (sandbox_ready(s->box, 0, theirs, JOB_STOP_GRACE_MS, e)) return -1;
 	note_layers(&j->image, s->inodes);
-	for (size_t i = 0; i < j->image.layers.len; i++) vec_add(&s->layers, j->image.layers.items[i]);
-	/* It was only the pattern. */
+	s->image = j->image;
+	/* The rest was only the pattern. */
 	job_spec_release(&j->spec);
 	job_row_release(&j->row);
-	image_release(&j->image);
 	j->spec = (struct job_spec){0};
 	j->row = (struct job_row){0};
 	j->image = (struct image){0};
@@ -169,7 +168,7 @@ static int fits(const struct job *j, const struct sandbox_opts *o)
 	struct pollfd ended = {s->box ? sandbox_fd(s->box) : -1, POLLIN, 0};
 
 	if (!s->box || poll(&ended, 1, 0) == 1 || j->second_half || s->network != o->network ||
-	    s->layers.len != j->image.layers.len)
+	    s->image.layers.len != j->image.layers.len)
 		return 0;
 	if (a->memory_bytes != b->memory_bytes || a->cpus_milli != b->cpus_milli || a->pids != b->pids) return 0;
 	/* Without a wish it is a part of what was free then: less than now will do. */
@@ -179,8 +178,8 @@ static int fits(const struct job *j, const struct sandbox_opts *o)
 	/* A layer that was made anew meanwhile has its old name. */
 	note_layers(&j->image, inodes);
 	if (memcmp(inodes, s->inodes, sizeof(inodes)) != 0) return 0;
-	for (size_t i = 0; i < s->layers.len; i++)
-		if (strcmp(s->layers.items[i], j->image.layers.items[i]) != 0) return 0;
+	for (size_t i = 0; i < s->image.layers.len; i++)
+		if (strcmp(s->image.layers.items[i], j->image.layers.items[i]) != 0) return 0;
 	return 1;
 }
 
@@ -215,7 +214,7 @@ void job_spare_release(struct job *j)
 	if (s->dir && fs_remove_tree(s->dir, &ignored)) errno = 0; /* the sweep's */
 	close_p(&s->lock);
 	vec_release(&s->notes);
-	vec_release(&s->layers);
+	image_release(&s->image);
 	free(s->dir);
 	free_p(&j->spare);
 }

@@ -25,6 +25,7 @@ enum {
 	SAY_EVERY_MS = 200, /* each is a synced row; a console can be fast */
 	EOF_GRACE_MS = 3000,
 	CONSOLE_MAX_BYTES = 4 << 20,
+	MAKE_TRIES = 3,
 };
 
 void job_says(struct job *j, const char *fmt, ...)
@@ -263,8 +264,11 @@ int job_image(struct job *j, struct err *e)
 		options[n++] = "--digest";
 		options[n++] = c.pin;
 	}
-	if (image_step(j, &c, options, NULL, e)) return -1;
-	found = image_find(&ask, &j->image, e);
+	/* Between its being made and its being held by us it may be evicted, where room is very short. */
+	for (int tries = 0; found == 1 && tries < MAKE_TRIES; tries++) {
+		if (image_step(j, &c, options, NULL, e)) return -1;
+		found = image_find(&ask, &j->image, e);
+	}
 	return found > 0 ? err_set(e, ERR_MISSING, "the image '%s' is not there any more", spec->image) : found;
 }
 

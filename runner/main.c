@@ -82,7 +82,7 @@ static const struct command commands[] = {
 	{"timeline", cmd_timeline, "[--state DIR] [--repo NAME] [--build N] [--from UNIX_MS]",
 	 "when a build's steps were, in milliseconds"},
 	{"cancel", cmd_cancel, "[--state DIR] [--repo NAME] BUILD.JOB", "stop a job"},
-	{"gc", WHOLE(cmd_gc), "[--state DIR] [--keep-jobs N] [--disk-budget BYTES] [--dry-run]",
+	{"gc", WHOLE(cmd_gc), "[--state DIR] [--keep-jobs N] [--disk-budget BYTES] [--image-budget BYTES] [--dry-run]",
 	 "remove the files of old jobs; what they were stays known"},
 	{"cache", cmd_cache, "list [--repo NAME] [--json] | rm [--key KEY] NAME   [--state DIR]",
 	 "the folders that jobs keep from build to build"},

@@ -588,6 +588,7 @@ int cmd_serve(int argc, char **argv)
 		case 'n': s.no_spare = 1; break;
 		case GC_OPT_KEEP_JOBS:
 		case GC_OPT_DISK_BUDGET:
+		case GC_OPT_IMAGE_BUDGET:
 		case GC_OPT_MIN_FREE:
 			if (gc_take_option(c, optarg, &s.gc_settings, &e)) return cmd_fail(argv[0], e.text);
 			break;

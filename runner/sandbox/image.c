@@ -46,6 +46,16 @@ void image_release(struct image *i)
 	free_p(&i->digest);
 	vec_release(&i->layers);
 	vec_release(&i->env);
+	for (size_t k = 0; k < i->nholds; k++) close(i->holds[k]);
+	free_p(&i->holds);
+	i->nholds = 0;
+}
+
+void image_take_hold(struct image *i, int *hold)
+{
+	i->holds = xrealloc(i->holds, (i->nholds + 1) * sizeof(*i->holds));
+	i->holds[i->nholds++] = *hold;
+	*hold = -1;
 }
 
 const char *image_host_arch(void)
@@ -148,10 +158,11 @@ static int get_single(struct task *t, int make, struct err *e)
 {
 	char content[IMAGE_KEY_BYTES], key[IMAGE_KEY_BYTES];
 	const char *hash = t->pin ? t->pin + 7 : NULL;
+	_cleanup_close_ int hold = -1;
 
 	image_key(&t->want, hash, NULL, content);
 	image_key(&t->want, hash, t->owner, key);
-	if (!layer_there(t->ask->cache, key)) {
+	if (!layer_hold(t->ask->cache, key, &hold)) {
 		_cleanup_free_ char *digest = xasprintf("sha256:%s", content);
 		_cleanup_json_ json_t *note =
 			json_pack("{s:o, s:s, s:s, s:s}", "name", json_any_text(t->ask->name), "kind",
@@ -168,8 +179,9 @@ static int get_single(struct task *t, int make, struct err *e)
 
 		if (!make) return 1;
 		if (!note) die("json_pack");
-		if (layer_ensure(&o, e)) return -1;
+		if (layer_ensure(&o, &hold, e)) return -1;
 	}
+	image_take_hold(&t->image, &hold);
 	t->image.digest = xasprintf("sha256:%s", content);
 	vec_take(&t->image.layers, layer_tree(t->ask->cache, key));
 	return 0;
@@ -227,8 +239,17 @@ static int begin(struct task *t, const struct image_ask *ask, struct err *e)
 	return image_want_parse(ask->name, arch, ask->packages ? ask->packages : &none, &t->want, e);
 }
 
+/* The lower a layer, the more stands on it: of one image the topmost is the one that was used first. */
+static void note_use(const struct image *i)
+{
+	int64_t now_us = clock_unix_ms() * 1000;
+
+	for (size_t k = 0; k < i->layers.len; k++) layer_used(i->layers.items[k], now_us + (int64_t)k);
+}
+
 static void hand_over(struct task *t, struct image *image_r)
 {
+	note_use(&t->image);
 	t->image.name = xstrdup(t->ask->name);
 	t->image.emulated = !host_arch_native(host_arch(), t->want.arch);
 	*image_r = t->image;

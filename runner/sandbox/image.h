@@ -21,9 +21,12 @@ struct image {
 			      where there is none, of all that decides what is in it */
 	struct vec layers; /* folders, top first, as sandbox_opts wants them */
 	struct vec env;    /* "NAME=value" that the image's maker wants set (PATH, …) */
-	int emulated;      /* of another arch than this box: qemu-user runs it */
+	int *holds;        /* locks: no layer is removed before image_release() */
+	size_t nholds;
+	int emulated; /* of another arch than this box: qemu-user runs it */
 };
 void image_release(struct image *i);
+void image_take_hold(struct image *i, int *hold); /* for image_*.c; leaves -1 */
 
 /* Called with a line for people ("unpacking …") and, where known, percent 0..100 (else -1). */
 typedef void image_progress_fn(void *arg, const char *line, int percent);

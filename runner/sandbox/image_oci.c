@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,7 +23,8 @@ struct source {
 	char *layout;  /* folder of an OCI layout; NULL: a registry */
 	char *scratch; /* what is removed when all is done: the folder of a pull */
 	char *owner;
-	int lock;
+	int lock, scratch_lock;
+	int *holds;     /* one for each layer; -1: not held */
 	char *manifest; /* digest */
 	struct oci_image image;
 	char content[OCI_MAX_LAYERS][IMAGE_KEY_BYTES], key[OCI_MAX_LAYERS][IMAGE_KEY_BYTES];
@@ -39,6 +41,9 @@ static void source_free(struct source **sp)
 	free_p(&s->owner);
 	free_p(&s->manifest);
 	close_p(&s->lock);
+	close_p(&s->scratch_lock);
+	for (size_t i = 0; s->holds && i < s->image.nlayers; i++) close_p(&s->holds[i]);
+	free_p(&s->holds);
 	oci_image_release(&s->image);
 	buf_release(&s->config);
 	free_p(sp);
@@ -51,7 +56,7 @@ static struct source *source_new(const struct image_ask *ask, const struct image
 	s->ask = ask;
 	s->want = want;
 	s->tell = tell;
-	s->lock = -1;
+	s->lock = s->scratch_lock = -1;
 	s->config = (struct buf)BUF_INIT(OCI_MAX_DOCUMENT);
 	if (want->ref.kind == IMAGEREF_OCI) s->layout = xstrdup(want->ref.of);
 	return s;
@@ -168,6 +173,8 @@ static int read_config(struct source *s, int make, struct err *e)
 static int name_layers(struct source *s, struct err *e)
 {
 	if (layer_owner(&s->owner, e)) return -1;
+	s->holds = xcalloc(s->image.nlayers + 1, sizeof(*s->holds));
+	for (size_t i = 0; i < s->image.nlayers; i++) s->holds[i] = -1;
 	for (size_t i = 0; i < s->image.nlayers; i++) {
 		const char *below = i ? s->content[i - 1] : NULL;
 
@@ -178,18 +185,19 @@ static int name_layers(struct source *s, struct err *e)
 }
 
 /* The lowest layer that is not there; nlayers: all are. */
-static size_t first_missing(const struct source *s)
+static size_t first_missing(struct source *s)
 {
 	size_t i = 0;
 
-	while (i < s->image.nlayers && layer_there(s->ask->cache, s->key[i])) i++;
+	while (i < s->image.nlayers && layer_hold(s->ask->cache, s->key[i], &s->holds[i])) i++;
 	return i;
 }
 
 static int is_missing(const struct source *s, const char *blob)
 {
 	for (size_t i = 0; i < s->image.nlayers; i++)
-		if (!strcmp(s->image.layers[i].digest, blob) && !layer_there(s->ask->cache, s->key[i])) return 1;
+		if (!strcmp(s->image.layers[i].digest, blob) && !layer_hold(s->ask->cache, s->key[i], &s->holds[i]))
+			return 1;
 	return 0;
 }
 
@@ -255,6 +263,24 @@ static int prepare_pull(const struct source *s, int64_t *bytes_r, struct err *e)
 	return 0;
 }
 
+/* The folder of a pull is kept when it breaks off; what clears the cache leaves it to us as long as we are here. */
+static int hold_scratch(struct source *s, struct err *e)
+{
+	struct stat have, there;
+
+	for (;;) {
+		if (fs_mkdirs(s->scratch, 0700, e)) return -1;
+		close_p(&s->scratch_lock);
+		s->scratch_lock = open(s->scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (s->scratch_lock < 0 && errno == ENOENT) continue;
+		if (s->scratch_lock < 0) return err_sys(e, "cannot open folder '%s'", s->scratch);
+		while (flock(s->scratch_lock, LOCK_SH))
+			if (errno != EINTR) return err_sys(e, "cannot lock folder '%s'", s->scratch);
+		if (fstat(s->scratch_lock, &have)) return err_sys(e, "cannot look at '%s'", s->scratch);
+		if (!stat(s->scratch, &there) && have.st_ino == there.st_ino) return 0;
+	}
+}
+
 static int pull(struct source *s, struct err *e)
 {
 	_cleanup_free_ char *name = NULL;
@@ -262,7 +288,7 @@ static int pull(struct source *s, struct err *e)
 	int64_t bytes = 0;
 
 	s->scratch = xasprintf("%s/pulls/%s", s->ask->cache, s->manifest + 7);
-	if (prepare_pull(s, &bytes, e)) return -1;
+	if (hold_scratch(s, e) || prepare_pull(s, &bytes, e)) return -1;
 	layer_tell(s->tell, 1, 0, "pulling %zu layers, %lld MB", s->image.nlayers, (long long)(bytes >> 20));
 	return skopeo_pull(&from, s->manifest, s->scratch, bytes, e);
 }
@@ -317,7 +343,7 @@ static int unpack_layers(struct source *s, struct err *e)
 					.arg = &t};
 
 		if (!note) return err_set(e, ERR_INPUT, "a name in the image is not UTF-8");
-		if (layer_ensure(&o, e)) return -1;
+		if (layer_ensure(&o, &s->holds[t.i], e)) return -1;
 	}
 	return 0;
 }
@@ -374,6 +400,7 @@ static int archive_manifest(struct source *s, const char *pin, int make, char **
 	struct err unread;
 
 	if (!fs_read_file(note, &text, &unread) && imageref_is_digest(buf_str(&text)) && !make) {
+		(void)!utimensat(AT_FDCWD, note, NULL, 0);
 		*digest_r = xstrdup(buf_str(&text));
 		return 0;
 	}
@@ -385,7 +412,9 @@ static int archive_manifest(struct source *s, const char *pin, int make, char **
 	s->scratch = xasprintf("%s/%s", pulls, hash);
 	lock = xasprintf("%s.lock", s->scratch);
 	s->layout = xstrdup(s->scratch);
-	if (fs_mkdirs(pulls, 0755, e) || fs_lock(lock, 1, &s->lock, e) || fs_remove_tree(s->scratch, e)) return -1;
+	if (fs_mkdirs(pulls, 0755, e) || fs_lock(lock, 1, &s->lock, e) || fs_remove_tree(s->scratch, e) ||
+	    hold_scratch(s, e))
+		return -1;
 	layer_tell(s->tell, 1, -1, "reading '%s'", s->want->ref.of);
 	if (skopeo_unpack_archive(s->want->ref.of, s->scratch, s->tell, e)) return -1;
 	if (named_in_layout(s->scratch, "x", digest_r, e) || fs_mkdirs(dir, 0755, e)) return -1;
@@ -425,8 +454,9 @@ int image_oci_resolve(const struct image_ask *ask, const struct image_want *want
 	return 0;
 }
 
-static void fill(const struct source *s, struct image *image_r)
+static void fill(struct source *s, struct image *image_r)
 {
+	for (size_t i = 0; i < s->image.nlayers; i++) image_take_hold(image_r, &s->holds[i]);
 	for (size_t i = s->image.nlayers; i-- > 0;) vec_take(&image_r->layers, layer_tree(s->ask->cache, s->key[i]));
 	for (size_t i = 0; i < s->image.env.len; i++) vec_add(&image_r->env, s->image.env.items[i]);
 }

@@ -254,6 +254,7 @@ int image_packages_get(const struct image_ask *ask, const struct image_want *wan
 	_cleanup_vec_ struct vec layers = VEC_INIT;
 	struct task t = {.want = want, .image = image, .key = key};
 	json_t *names = json_array();
+	_cleanup_close_ int hold = -1;
 
 	image_packages_key(image->digest, want->arch, want->packages, NULL, content);
 	image_packages_key(image->digest, want->arch, want->packages, owner, key);
@@ -262,7 +263,7 @@ int image_packages_get(const struct image_ask *ask, const struct image_want *wan
 	note = json_pack("{s:o, s:s, s:s, s:s, s:o}", "name", json_any_text(ask->name), "kind", "packages", "arch",
 			 want->arch, "digest", image->digest, "packages", names);
 	if (!note) die("json_pack");
-	if (!layer_there(ask->cache, key)) {
+	if (!layer_hold(ask->cache, key, &hold)) {
 		struct layer_order o = {.cache = ask->cache,
 					.key = key,
 					.arch = want->arch,
@@ -274,8 +275,9 @@ int image_packages_get(const struct image_ask *ask, const struct image_want *wan
 					.arg = &t};
 
 		if (!make_it) return 1;
-		if (layer_ensure(&o, e)) return -1;
+		if (layer_ensure(&o, &hold, e)) return -1;
 	}
+	image_take_hold(image, &hold);
 	free_p(&image->digest);
 	image->digest = xasprintf("sha256:%s", content);
 	vec_take(&layers, layer_tree(ask->cache, key));

@@ -49,4 +49,7 @@ int mirror_mend(const struct mirror_want *w, struct err *e) MUST_USE;
  * Their objects stay until git collects them. */
 int mirror_prune(const char *dir, const int64_t *ids, size_t n, struct err *e) MUST_USE;
 
+/* mirror_pack - make few packs of many: each fetch brings one. Nothing is done while another process has the mirror. */
+int mirror_pack(const char *dir, struct err *e) MUST_USE;
+
 #endif

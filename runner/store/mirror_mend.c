@@ -1,5 +1,5 @@
 /* Keeping a mirror usable: what killed or starved gits leave is removed, one with something missing is made anew, refs
- * of old events are dropped. */
+ * of old events are dropped, many packs become few. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include "runner/store/mirror_git.h"
 #include "runner/trigger/git.h"
 
-enum { CHECK_MS = 10 * 60 * 1000 };
+enum { CHECK_MS = 10 * 60 * 1000, PACK_MS = 30 * 60 * 1000, MANY_PACKS = 20 };
 
 static void remove_half_packs(const char *dir)
 {
@@ -142,4 +142,37 @@ int mirror_prune(const char *dir, const int64_t *ids, size_t n, struct err *e)
 	}
 	return mirror_git(dir, (const char *const[]){"update-ref", "--stdin", NULL},
 			  &(struct mirror_run){.input = &orders}, e);
+}
+
+static int count_packs(const char *dir)
+{
+	_cleanup_free_ char *packs = xasprintf("%s/objects/pack", dir);
+	DIR *list = opendir(packs);
+	int n = 0;
+
+	if (!list) return 0;
+	for (struct dirent *d; (d = readdir(list));) {
+		size_t len = strlen(d->d_name);
+
+		n += len > 5 && !strcmp(d->d_name + len - 5, ".pack");
+	}
+	closedir(list);
+	return n;
+}
+
+/* Geometric: each pack at least twice as large as all smaller ones, so that a large one is not written again for a few
+ * small ones. Killed in between, git leaves its new pack beside the old ones, or a half one that mirror_tidy() knows.
+ */
+int mirror_pack(const char *dir, struct err *e)
+{
+	_cleanup_free_ char *lock_path = xasprintf("%s.lock", dir);
+	_cleanup_close_ int lock = -1;
+
+	if (count_packs(dir) <= MANY_PACKS) return 0;
+	if (fs_lock(lock_path, 0, &lock, e)) return e->kind == ERR_BUSY ? 0 : -1;
+	remove_half_packs(dir);
+	if (mirror_git(dir, (const char *const[]){"repack", "--geometric=2", "-d", "-q", NULL},
+		       &(struct mirror_run){.limit_ms = PACK_MS}, e))
+		return err_wrap(e, "cannot pack the mirror '%s'", dir);
+	return 0;
 }
