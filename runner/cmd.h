@@ -38,5 +38,6 @@ int cmd_check(int argc, char **argv);
 int cmd_notify(int argc, char **argv);
 int cmd_submodules(int argc, char **argv);
 int cmd_sweep(int argc, char **argv);
+int cmd_members(int argc, char **argv);
 
 #endif

@@ -25,6 +25,7 @@
 #include "runner/cmd.h"
 #include "runner/deploypath.h"
 #include "runner/home.h"
+#include "runner/publish/leak.h"
 #include "runner/publish/publish.h"
 #include "runner/publish/remote.h"
 #include "senv/keys.h"
@@ -32,6 +33,7 @@
 
 enum {
 	RESULT_FD = 3,
+	SECRETS_FD = 4, /* what the script was given, where the request says "secrets": leaks_read */
 	MAX_REQUEST = 1 << 24,
 	MAX_KEY = 1 << 16,
 	PATIENCE_S = 600, /* of a person, or another CI system's minutes */
@@ -41,14 +43,16 @@ struct order {
 	struct publish_request request;
 	struct secret key;
 	int have_key;
-	int as_json; /* the result is wanted as JSON */
-	int leader;  /* started by a job's leader: the result goes to RESULT_FD */
+	struct leaks leaks; /* what must not be in the files */
+	int as_json;        /* the result is wanted as JSON */
+	int leader;         /* started by a job's leader: the result goes to RESULT_FD */
 };
 
 static void order_release(struct order *o)
 {
 	publish_request_release(&o->request);
 	secret_release(&o->key);
+	leaks_release(&o->leaks);
 }
 
 static void on_line(void *arg, const char *line)
@@ -81,6 +85,7 @@ static int open_sealed(const json_t *j, struct order *o, struct err *e)
 	if (key_read(file, &repo_key, e) || seal_open(&repo_key, scope, name, &chunks, NULL, &o->key, e))
 		return err_wrap(e, "deploy key '%s'", name);
 	o->have_key = 1;
+	leaks_add(&o->leaks, name, o->key.data, o->key.len);
 	return 0;
 }
 
@@ -114,7 +119,8 @@ static int read_request(const char *file, struct order *o, struct err *e)
 
 	return fs_read_file(file, &text, e) || json_parse(file, buf_str(&text), text.len, &j, e) ||
 			       publish_request_from_json(j, &o->request, e) || check_path(j, &o->request, e) ||
-			       open_sealed(j, o, e)
+			       open_sealed(j, o, e) ||
+			       (json_bool_or(j, "secrets", 0) && leaks_read(SECRETS_FD, &o->leaks, e))
 		       ? -1
 		       : 0;
 }
@@ -131,6 +137,7 @@ static const struct option options[] = {
 	{"arch", required_argument, NULL, 'a'},
 	{"key-fd", required_argument, NULL, 'k'},
 	{"key-env", required_argument, NULL, 'e'},
+	{"secret-env", required_argument, NULL, 'x'},
 	{"source-repo", required_argument, NULL, 's'},
 	{"source-branch", required_argument, NULL, 'S'},
 	{"source-mirror", required_argument, NULL, 'm'},
@@ -142,6 +149,7 @@ static const struct option options[] = {
 	{"message", required_argument, NULL, 'M'},
 	{"author", required_argument, NULL, 'A'},
 	{"mode", required_argument, NULL, 'o'},
+	{"compress", required_argument, NULL, 'z'},
 	{"known-hosts", required_argument, NULL, 'h'},
 	{"cache", required_argument, NULL, 'C'},
 	{"state", required_argument, NULL, 't'},
@@ -169,6 +177,7 @@ static char **option_place(struct publish_request *r, int c)
 	case 'g': return &r->sign_key;
 	case 'M': return &r->message;
 	case 'A': return &r->author;
+	case 'z': return &r->packing;
 	default: return NULL;
 	}
 }
@@ -200,7 +209,9 @@ static int key_from_fd(const char *text, struct order *o, struct err *e)
 
 	if (number_of(text, "--key-fd", &fd, e)) return -1;
 	o->have_key = 1;
-	return secret_read_fd(fd, "--key-fd", MAX_KEY, &o->key, e);
+	if (secret_read_fd(fd, "--key-fd", MAX_KEY, &o->key, e)) return -1;
+	leaks_add(&o->leaks, "deploy key", o->key.data, o->key.len);
+	return 0;
 }
 
 static int key_from_env(const char *name, struct order *o, struct err *e)
@@ -209,9 +220,21 @@ static int key_from_env(const char *name, struct order *o, struct err *e)
 
 	if (!value) return err_set(e, ERR_MISSING, "--key-env '%s': not in the environment", name);
 	secret_set(&o->key, value, strlen(value));
+	leaks_add(&o->leaks, name, value, strlen(value));
 	sodium_memzero(value, strlen(value)); /* it shows in /proc/self/environ else */
 	unsetenv(name);
 	o->have_key = 1;
+	return 0;
+}
+
+static int secret_from_env(const char *name, struct order *o, struct err *e)
+{
+	char *value = getenv(name);
+
+	if (!value) return err_set(e, ERR_MISSING, "--secret-env '%s': not in the environment", name);
+	leaks_add(&o->leaks, name, value, strlen(value));
+	sodium_memzero(value, strlen(value));
+	unsetenv(name);
 	return 0;
 }
 
@@ -268,6 +291,9 @@ static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
 		case 'Q': request = optarg; break;
 		case 'k': key_fd = optarg; break;
 		case 'e': key_env = optarg; break;
+		case 'x':
+			if (secret_from_env(optarg, o, e)) return -1;
+			break;
 		case 't': state = optarg; break;
 		case 'K':
 			if (number_of(optarg, "--keep", &o->request.keep, e)) return -1;
@@ -321,6 +347,7 @@ static int run(const struct order *o, int result_fd, struct err *e)
 {
 	struct publish_result res;
 
+	if (leaks_check(&o->leaks, &o->request, on_line, NULL, e)) return -1;
 	if (publish_run(&o->request, o->have_key ? &o->key : NULL, on_line, NULL, &res, e)) return -1;
 	if (o->as_json)
 		put_json(result_fd,

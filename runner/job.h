@@ -202,6 +202,9 @@ int job_submodules(struct job *j, struct err *e) MUST_USE;
 /* Into the box, behind the source itself. */
 int job_put_submodules(struct job *j, const char *source_dir, struct err *e) MUST_USE;
 
+/* job_secrets_fd - what the script was given, for the publisher's tripwire (runner/publish/leak.h): "NAME=VALUE" and a
+ * zero byte each, without those that `expose` names, in memory. The caller closes it. */
+int job_secrets_fd(const struct job *j, int *fd_r, struct err *e) MUST_USE;
 /* A masker that knows every secret the script is given. err ERR_INPUT a secret is too large to be looked for */
 int job_mask(const struct job *j, struct mask **m_r, struct err *e) MUST_USE;
 

@@ -2,6 +2,8 @@
  * only the publisher opens that. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/fs.h"
 #include "runner/job.h"
@@ -92,6 +94,27 @@ void job_secrets_release(struct job *j)
 	}
 	free_p(&j->secrets);
 	j->nsecrets = 0;
+}
+
+int job_secrets_fd(const struct job *j, int *fd_r, struct err *e)
+{
+	_cleanup_close_ int fd = memfd_create("secrets", MFD_CLOEXEC);
+
+	if (fd < 0) return err_sys(e, "cannot make a file in memory");
+	for (size_t i = 0; i < j->nsecrets; i++) {
+		const struct job_secret *s = &j->secrets[i];
+
+		if (vec_has(&j->spec.publish.expose, s->name)) continue;
+		if (fs_write_all(fd, s->name, strlen(s->name), "secrets", e) ||
+		    fs_write_all(fd, "=", 1, "secrets", e) ||
+		    fs_write_all(fd, s->value.data, s->value.len, "secrets", e) ||
+		    fs_write_all(fd, "", 1, "secrets", e))
+			return -1;
+	}
+	if (lseek(fd, 0, SEEK_SET) < 0) return err_sys(e, "cannot read a file in memory");
+	*fd_r = fd;
+	fd = -1;
+	return 0;
 }
 
 int job_mask(const struct job *j, struct mask **m_r, struct err *e)

@@ -22,6 +22,7 @@
 
 enum {
 	RESULT_FD = 3,
+	SECRETS_FD = 4,     /* of the publisher */
 	SAY_EVERY_MS = 200, /* each is a synced row; a console can be fast */
 	EOF_GRACE_MS = 3000,
 	CONSOLE_MAX_BYTES = 4 << 20,
@@ -161,7 +162,9 @@ static void step_release(struct step *s)
 	loop_timer_cancel(s->job->loop, s->grace);
 }
 
-int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e)
+/* secrets: one more descriptor for the child; -1: none */
+static int step(struct job *j, const char *what, const char *const *argv, int secrets, struct buf *result_r,
+		struct err *e)
 {
 	__attribute__((cleanup(step_release))) struct step s = {.job = j,
 								.what = what,
@@ -175,8 +178,9 @@ int job_step(struct job *j, const char *what, const char *const *argv, struct bu
 								.result_buf = result_r,
 								.status = {CHILD_LOST, 0}};
 	_cleanup_close_ int their_out = -1, their_result = -1;
-	struct child_fd pass[1];
-	struct child_opts o = {.argv = argv, .setsid = 1, .die_with_parent = 1, .fds = pass, .nfds = 1};
+	struct child_fd pass[2] = {{0}, {secrets, SECRETS_FD}};
+	struct child_opts o = {
+		.argv = argv, .setsid = 1, .die_with_parent = 1, .fds = pass, .nfds = secrets < 0 ? 1 : 2};
 	int p[2], q[2];
 
 	if (j->canceled || j->abandoned) return err_set(e, ERR_BUSY, "stopped");
@@ -201,6 +205,11 @@ int job_step(struct job *j, const char *what, const char *const *argv, struct bu
 	if (child_ok(s.status)) return 0;
 	return err_set(e, ERR_REMOTE, "%s %s%s%s", what, child_status_str(s.status), s.last.len ? ": " : "",
 		       buf_str(&s.last));
+}
+
+int job_step(struct job *j, const char *what, const char *const *argv, struct buf *result_r, struct err *e)
+{
+	return step(j, what, argv, -1, result_r, e);
 }
 
 static int image_step(struct job *j, const struct images_choice *c, const char *const *options, struct buf *result_r,
@@ -374,7 +383,7 @@ static json_t *publish_order(struct job *j, struct err *e)
 	}
 	order = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:I, s:o, s:s, "
-		"s:I, s:s, s:b, s:b, s:s*, s:s*, s:i}",
+		"s:I, s:s, s:b, s:b, s:s*, s:s*, s:i, s:b, s:s}",
 		"remote", p->repo, "branch", p->branch, "path", p->path, "commit", j->build.commit, "source_repo",
 		j->repo.name, "source_branch", j->build.branch ? j->build.branch : "", "backend",
 		j->spec.backend ? j->spec.backend : "", "arch", j->spec.arch ? j->spec.arch : image_host_arch(),
@@ -383,7 +392,7 @@ static json_t *publish_order(struct job *j, struct err *e)
 		j->home.state, "repo_id", (json_int_t)j->repo.id, "files", list_files(j), "image_name",
 		j->spec.image ? j->spec.image : "", "event", (json_int_t)(j->exec ? 0 : j->event.id), "sign_key",
 		sign_key, "make_sign_key", 1, "no_latest", !p->latest, "message", p->message, "author", p->author,
-		"mode", p->mode);
+		"mode", p->mode, "secrets", 1, "packing", plan_packing_name((enum plan_packing)p->packing));
 	/* A person's own build has no number among the pushes, and a key that is made for it alone would say nothing.
 	 */
 	if (order && j->exec && !fs_exists(sign_key)) {
@@ -409,6 +418,7 @@ int job_publish(struct job *j, struct err *e)
 	_cleanup_free_ char *path = xasprintf("%s/publish.json", j->dir), *text = NULL;
 	_cleanup_json_ json_t *order = NULL, *result = NULL;
 	_cleanup_buf_ struct buf answer = BUF_INIT(65536);
+	_cleanup_close_ int secrets = -1;
 	const char *commit;
 
 	if (!j->spec.publish.repo) return 0;
@@ -421,8 +431,9 @@ int job_publish(struct job *j, struct err *e)
 	order = publish_order(j, e);
 	if (!order) return -1;
 	text = json_text(order);
-	if (fs_write_file(path, text, strlen(text), 0600, e)) return -1;
-	if (job_step(j, "publish", (const char *const[]){job_runner(), "publish", "--request", path, NULL}, &answer, e))
+	if (fs_write_file(path, text, strlen(text), 0600, e) || job_secrets_fd(j, &secrets, e)) return -1;
+	if (step(j, "publish", (const char *const[]){job_runner(), "publish", "--request", path, NULL}, secrets,
+		 &answer, e))
 		return -1;
 	if (buf_check(&answer, "the publisher's answer", e) ||
 	    json_parse("the publisher's answer", buf_str(&answer), answer.len, &result, e) ||

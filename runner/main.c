@@ -48,7 +48,8 @@ static const struct command commands[] = {
 	{"publish", WHOLE(cmd_publish),
 	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
 	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--event N] [--keep N] [--no-latest] "
-	 "[--sign-key FILE] [--message TEXT] [--author 'NAME <MAIL>'] [--mode MODE] [--known-hosts FILE] [--cache DIR] "
+	 "[--sign-key FILE] [--message TEXT] [--author 'NAME <MAIL>'] [--mode MODE] "
+	 "[--compress bzip2|xz|zstd|none] [--secret-env NAME]... [--known-hosts FILE] [--cache DIR] "
 	 "[--patience S] [--stall S] [--state DIR] [--json] FILE...",
 	 "put an image and its files into a deployment repository"},
 	{"verify", WHOLE(cmd_verify), "[--key PUBLIC]... [--path PATH] [--since N] [--json] DIR",
@@ -92,6 +93,7 @@ static const struct command commands[] = {
 	{"submodules", WHOLE(cmd_submodules), NULL, NULL},
 	{"notify", WHOLE(cmd_notify), NULL, NULL},
 	{"sweep", WHOLE(cmd_sweep), NULL, NULL},
+	{"members", WHOLE(cmd_members), NULL, NULL},
 	{NULL, NULL, NULL, NULL},
 };
 

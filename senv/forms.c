@@ -10,6 +10,8 @@ struct forms {
 	void *arg;
 	unsigned char *room; /* for one form */
 	size_t at;
+	size_t least, least_line, least_string, least_wrapped; /* bytes */
+	int in_file;
 };
 
 /* The longest: one quote as '"'"', a control character as \u001f. */
@@ -17,7 +19,13 @@ enum { WIDEST = 6, SLACK = 16 };
 
 static void emit(struct forms *f, const unsigned char *form, size_t len)
 {
-	if (len >= FORMS_MIN_VALUE) f->fn(form, len, f->arg);
+	if (len >= f->least) f->fn(form, len, f->arg);
+}
+
+/* A line of a wrapped form. */
+static void emit_wrapped(struct forms *f, const unsigned char *form, size_t len)
+{
+	if (len >= f->least_wrapped) emit(f, form, len);
 }
 
 static void emit_room(struct forms *f)
@@ -51,7 +59,7 @@ static void hex_forms(struct forms *f, const unsigned char *v, size_t len)
 	for (size_t i = 0; i < len; i++) put_hex(f, v[i], lower);
 	/* xxd -p: 30 bytes a line */
 	for (size_t at = 0; at + FORMS_MIN_LINE <= len * 2 && len > 30; at += 60)
-		emit(f, f->room + at, len * 2 - at < 60 ? len * 2 - at : 60);
+		emit_wrapped(f, f->room + at, len * 2 - at < 60 ? len * 2 - at : 60);
 	emit_room(f);
 }
 
@@ -80,7 +88,7 @@ static void base64_at(struct forms *f, const unsigned char *v, size_t len, size_
 	for (size_t width = 64; !skip && width <= 76; width += 12)
 		for (size_t at = 0; at < f->at && f->at > width; at += width)
 			if (f->at - at >= FORMS_MIN_LINE)
-				emit(f, f->room + at, f->at - at < width ? f->at - at : width);
+				emit_wrapped(f, f->room + at, f->at - at < width ? f->at - at : width);
 	f->at = 0;
 }
 
@@ -239,7 +247,7 @@ static void shell_forms(struct forms *f, const unsigned char *v, size_t len)
 
 static void encodings(struct forms *f, const unsigned char *v, size_t len)
 {
-	if (len < FORMS_MIN_VALUE) return;
+	if (len < f->least) return;
 	emit(f, v, len);
 	base64_forms(f, v, len);
 	json_forms(f, v, len);
@@ -269,6 +277,23 @@ static void trimmed_too(struct forms *f, const unsigned char *v, size_t len)
 	if (len != was) encodings(f, v, len);
 }
 
+static int starts(const unsigned char *v, size_t len, const char *with)
+{
+	return len >= strlen(with) && !memcmp(v, with, strlen(with));
+}
+
+/* A line of a key that says no more than which kind it is. The second: "openssh-key-v1", without a passphrase. */
+static int is_public_line(const unsigned char *v, size_t len)
+{
+	return starts(v, len, "-----BEGIN ") || starts(v, len, "-----END ") ||
+	       starts(v, len, "b3BlbnNzaC1rZXktdjEAAAAABG5vbmU");
+}
+
+static int is_address(const unsigned char *v, size_t len)
+{
+	return starts(v, len, "https://") || starts(v, len, "http://");
+}
+
 static void lines(struct forms *f, const unsigned char *v, size_t len)
 {
 	if (!memchr(v, '\n', len)) return;
@@ -277,7 +302,7 @@ static void lines(struct forms *f, const unsigned char *v, size_t len)
 		size_t n = end ? (size_t)(end - v) : len, whole = n;
 
 		if (n && v[n - 1] == '\r') n--;
-		if (n >= FORMS_MIN_LINE) trimmed_too(f, v, n);
+		if (n >= f->least_line && !(f->in_file && is_public_line(v, n))) trimmed_too(f, v, n);
 		v += whole + (end != NULL);
 		len -= whole + (end != NULL);
 	}
@@ -377,21 +402,42 @@ static void json_values(struct forms *f, const unsigned char *v, size_t len)
 		next = i + 1;
 		while (next < len && is_space(v[next])) next++;
 		if (next < len && v[next] == ':') continue;
-		trimmed_too(f, s.data, n);
+		if (n >= f->least_string && !(f->in_file && is_address(s.data, n))) trimmed_too(f, s.data, n);
 		lines(f, s.data, n);
 	}
 }
 
-int forms_of(const void *value, size_t len, forms_fn *fn, void *arg)
+static void all_forms(struct forms *f, const unsigned char *value, size_t len)
 {
 	_cleanup_secret_ struct secret room = SECRET_INIT;
-	struct forms f = {.fn = fn, .arg = arg};
+
+	secret_alloc(&room, len * WIDEST + SLACK);
+	f->room = room.data;
+	trimmed_too(f, value, len);
+	lines(f, value, len);
+	json_values(f, value, len);
+}
+
+int forms_of(const void *value, size_t len, forms_fn *fn, void *arg)
+{
+	struct forms f = {.fn = fn, .arg = arg, .least = FORMS_MIN_VALUE, .least_line = FORMS_MIN_LINE};
 
 	if (len < FORMS_MIN_VALUE) return 1;
-	secret_alloc(&room, len * WIDEST + SLACK);
-	f.room = room.data;
-	trimmed_too(&f, value, len);
-	lines(&f, value, len);
-	json_values(&f, value, len);
+	all_forms(&f, value, len);
+	return 0;
+}
+
+int forms_in_file(const void *value, size_t len, forms_fn *fn, void *arg)
+{
+	struct forms f = {.fn = fn,
+			  .arg = arg,
+			  .least = FORMS_MIN_FILE,
+			  .least_line = FORMS_MIN_FILE_PART,
+			  .least_string = FORMS_MIN_FILE_PART,
+			  .least_wrapped = FORMS_MIN_FILE_PART,
+			  .in_file = 1};
+
+	if (len < FORMS_MIN_FILE) return 1;
+	all_forms(&f, value, len);
 	return 0;
 }

@@ -165,6 +165,13 @@ int mask_add(struct mask *m, const void *value, size_t len)
 	return forms_of(value, len, add_pattern, m) || m->too_much;
 }
 
+int mask_add_for_files(struct mask *m, const void *value, size_t len)
+{
+	if (m->built) die("mask_add_for_files after mask_find");
+	m->too_much = 0;
+	return forms_in_file(value, len, add_pattern, m) || m->too_much;
+}
+
 static uint32_t step(const struct mask *m, uint32_t state, unsigned char c)
 {
 	while (state) {
@@ -369,4 +376,20 @@ void mask_end(struct mask *m, struct buf *out)
 	if (m->built && m->npatterns) flush(m, &in, m->pos, out);
 	m->state = 0;
 	m->pos = m->done = m->carry_from = 0;
+}
+
+int mask_find(struct mask *m, struct mask_cursor *c, const void *data, size_t len, uint64_t *offset_r)
+{
+	const unsigned char *p = data;
+
+	if (!m->built) build(m);
+	for (size_t i = 0; i < len && m->npatterns;) {
+		if (!c->state && (i = skip(m, p, i, len)) >= len) break;
+		c->state = step(m, c->state, p[i++]);
+		if (!m->nodes[c->state].out) continue;
+		*offset_r = c->pos + i - m->nodes[c->state].out;
+		return 1;
+	}
+	c->pos += len;
+	return 0;
 }

@@ -2,6 +2,7 @@
 #define SENV_MASK_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "lib/buf.h"
 
@@ -24,6 +25,18 @@ void mask_free(struct mask **m);
  * Returns 1 when the value is not, or not in all its forms, looked for: it has under 4 bytes, or the patterns would
  * pass MASK_MAX_PATTERN_BYTES (values in a process's environment, at most 128 KiB each, never do alone). */
 int mask_add(struct mask *m, const void *value, size_t len);
+
+/* mask_add_for_files - the same, for mask_find in files: what a file may hold by no fault is not looked for
+ * (forms_in_file). Returns 1 as mask_add, and for a value under 8 bytes. */
+int mask_add_for_files(struct mask *m, const void *value, size_t len);
+
+/* mask_find - look only: 1 when a form ends in this piece of a stream; offset_r is where it begins in the stream. The
+ * piece is not read further then. Any number of streams, each with a cursor that starts as {0}. */
+struct mask_cursor {
+	uint32_t state;
+	uint64_t pos;
+};
+int mask_find(struct mask *m, struct mask_cursor *c, const void *data, size_t len, uint64_t *offset_r);
 
 /* mask_feed - take more input; what is certain is appended to out. mask_end - the rest; the stream may start anew. */
 void mask_feed(struct mask *m, const void *data, size_t len, struct buf *out);

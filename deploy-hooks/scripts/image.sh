@@ -126,7 +126,7 @@ manifest_check() {
 	[ "$(manifest path)" = "$(conf path_in_repo)" ] || why="the manifest is for path '$(manifest path)', not '$(conf path_in_repo)'"
 	image=$(manifest image) packed=$(manifest packed)
 	is_name "$image" && is_name "$packed" || why="the manifest names no image"
-	case $(manifest packing):$packed in bzip2:*.bz2 | none:*) ;; *) why="the image is packed by '$(manifest packing)'" ;; esac
+	case $(manifest packing):$packed in bzip2:*.bz2 | xz:*.xz | zstd:*.zst | none:*) ;; *) why="the image is packed by '$(manifest packing)'" ;; esac
 	case $(manifest backend) in '' | "$(conf driver)") ;; *) why="it is an image for $(manifest backend), this is $(conf driver)" ;; esac
 	[ "$(manifest arch)" = "$want" ] || why="it is an image for $(manifest arch), this box takes $want"
 	for number in image_size packed_size; do
@@ -167,12 +167,16 @@ machine_check() {
 }
 
 unpack() {
-	if [ "$(manifest packing)" = none ]; then
+	case $(manifest packing) in xz) tool=unxz ;; zstd) tool=unzstd ;; *) tool=bunzip2 ;; esac
+	if [ "$(manifest packing)" != none ] && ! command -v $tool >/dev/null 2>&1; then
+		why="'$packed' needs the program '$tool', which is not installed here"
+		return 2
+	elif [ "$(manifest packing)" = none ]; then
 		[ "$packed" = "$image" ] || mv "$fetch/$packed" "$fetch/$image"
-	elif ! (ulimit -f $(($(manifest image_size) / 512 + 2)) && bunzip2 -c "$fetch/$packed" >"$fetch/$image") 2>/dev/null; then
+	elif ! (ulimit -f $(($(manifest image_size) / 512 + 2)) && $tool -c "$fetch/$packed" >"$fetch/$image") 2>/dev/null; then
 		# A damaged file, or a larger one than announced, is the image's fault; a full disk is not.
 		why="'$packed' cannot be unpacked"
-		bunzip2 -t "$fetch/$packed" 2>/dev/null || return 1
+		$tool -t "$fetch/$packed" 2>/dev/null || return 1
 		[ "$(wc -c <"$fetch/$image")" -lt "$(manifest image_size)" ] || return 1
 		why="'$packed' cannot be unpacked here (is the disk full?)"
 		return 2

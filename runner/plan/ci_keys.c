@@ -168,6 +168,10 @@ const struct key ci_keys[] = {
 	{SCOPE_PUBLISH, "author", "text", read_author, PUBLISH(author), 0, "of the commit: Name <mail>", 0, 0},
 	{SCOPE_PUBLISH, "mode", "0755 or 0644", read_mode, PUBLISH(mode), 0,
 	 "of the image; by default as the script left it", 0, 0},
+	{SCOPE_PUBLISH, "compress", "bzip2, xz, zstd or none", read_packing, PUBLISH(packing), 0,
+	 "how the image is packed; bzip2 by default", 0, 0},
+	{SCOPE_PUBLISH, "expose", "list", read_names, PUBLISH(expose), 0, "secrets that may be in what is published", 0,
+	 0},
 };
 
 const size_t ci_keys_len = ARRAY_LEN(ci_keys);

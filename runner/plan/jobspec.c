@@ -124,6 +124,9 @@ static json_t *publish_to_json(const struct plan_publish *p)
 	if (p->mode) put_int(o, "mode", p->mode);
 	put_text(o, "message", p->message);
 	put_text(o, "author", p->author);
+	if (p->packing) put_text(o, "compress", plan_packing_name((enum plan_packing)p->packing));
+	if (p->fat.len) put(o, "fat", list_of(&p->fat));
+	if (p->expose.len) put(o, "expose", list_of(&p->expose));
 	return o;
 }
 
@@ -333,16 +336,27 @@ static int take_check(const json_t *o, struct plan_check *c, struct err *e)
 	return take_int(check, "timeout_ms", INT64_MAX, &c->timeout_ms, e);
 }
 
+static const char *packing_word(int i)
+{
+	return plan_packing_name((enum plan_packing)i);
+}
+
 static int take_publish(const json_t *o, struct plan_publish *p, struct err *e)
 {
 	const json_t *publish = json_object_get(o, "publish");
+	int packing = PACKING_BZIP2;
 
 	if (!publish) return 0;
 	if (take_text(publish, "repo", &p->repo, e) || take_text(publish, "branch", &p->branch, e)) return -1;
 	if (take_text(publish, "key", &p->key, e) || take_text(publish, "path", &p->path, e)) return -1;
 	if (take_list(publish, "files", &p->files, e) || take_small(publish, "keep", &p->keep, e)) return -1;
 	if (take_text(publish, "message", &p->message, e) || take_text(publish, "author", &p->author, e)) return -1;
-	if (take_small(publish, "mode", &p->mode, e)) return -1;
+	if (take_small(publish, "mode", &p->mode, e) || take_list(publish, "fat", &p->fat, e)) return -1;
+	if (json_object_get(publish, "compress") &&
+	    take_word(publish, "compress", packing_word, PACKING_NONE + 1, &packing, e))
+		return -1;
+	if (take_list(publish, "expose", &p->expose, e)) return -1;
+	p->packing = packing;
 	if (!p->repo) return 0;
 	p->latest = json_bool_or(publish, "latest", 1);
 	if (p->mode && p->mode != 0755 && p->mode != 0644) return err_set(e, ERR_INPUT, "'mode' is not 0755 or 0644");

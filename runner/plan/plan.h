@@ -72,6 +72,9 @@ struct plan_check { /* boot proof; boot == BOOT_NONE: none asked for */
 	char *script;       /* tests of its own, run against the booted image; NULL: none */
 };
 
+enum plan_packing { PACKING_BZIP2, PACKING_XZ, PACKING_ZSTD, PACKING_NONE };
+const char *plan_packing_name(enum plan_packing p);
+
 struct plan_publish {     /* repo == NULL: this job publishes nothing */
 	char *repo;       /* where to: a path, ssh:// or scp-like git@host:path */
 	char *branch;     /* of the deployment repository; default "main" */
@@ -84,6 +87,9 @@ struct plan_publish {     /* repo == NULL: this job publishes nothing */
 	int mode;         /* of the image: 0755 or 0644; 0: as the script left it */
 	char *message;    /* of the commit, "{commit}" and the like not yet filled in; NULL: the usual one */
 	char *author;     /* "Name <mail>"; NULL: the usual one */
+	int packing;      /* enum plan_packing */
+	struct vec fat; /* folders below the source tree, no braces left: each becomes a FAT image beside the others */
+	struct vec expose; /* names of secrets that the files may hold */
 };
 
 struct plan_limits { /* 0: the box's default */

@@ -96,7 +96,7 @@ read_fn read_image, read_job_name, read_file, read_repo, read_branch, read_http_
 	read_events, read_when, read_check, read_publish, read_path, read_name, read_row_env, read_include,
 	read_exclude, read_allow, read_matrix, read_env, read_axes, read_if, read_stages, read_stage_name,
 	read_stage_if, read_row_stage, read_git, read_notify, read_notify_target, read_notify_if, read_notify_on,
-	read_when_axis, read_submodules, read_lfs, read_author, read_mode;
+	read_when_axis, read_submodules, read_lfs, read_author, read_mode, read_packing, read_names;
 
 read_fn read_cache_paths, read_cache_key, read_cache_files, read_cache_text, read_travis_cache;
 

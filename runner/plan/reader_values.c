@@ -95,6 +95,7 @@ void list_to(struct reader *r, const struct yaml_node *key, const struct yaml_no
 		list_to(r, key, v, bad, to);                                                                           \
 	}
 LIST_READER(read_globs, bad_glob)
+LIST_READER(read_names, bad_name)
 
 static int by_text(const void *a, const void *b)
 {
@@ -312,6 +313,20 @@ void read_mode(struct reader *r, const struct yaml_node *key, const struct yaml_
 	int i = read_choice(r, key, v, words, ARRAY_LEN(words));
 
 	if (i >= 0) *(int *)to = i & 1 ? 0755 : 0644;
+}
+
+static const char *const packings[] = {"bzip2", "xz", "zstd", "none"}; /* enum plan_packing */
+
+const char *plan_packing_name(enum plan_packing p)
+{
+	return packings[p];
+}
+
+void read_packing(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)
+{
+	int i = read_choice(r, key, v, packings, ARRAY_LEN(packings));
+
+	if (i >= 0) *(int *)to = i;
 }
 
 void read_boot(struct reader *r, const struct yaml_node *key, const struct yaml_node *v, void *to)

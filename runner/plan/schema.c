@@ -32,6 +32,7 @@ static const struct {
 	{"number", "{\"type\": \"integer\", \"minimum\": 0}"},
 	{"depth", "{\"anyOf\": [{\"type\": \"integer\", \"minimum\": 1}, {\"enum\": [\"all\", false]}]}"},
 	{"yes or no", ONE_OF("true, false, \"yes\", \"no\", \"on\", \"off\"")},
+	{"bzip2, xz, zstd or none", ONE_OF("\"bzip2\", \"xz\", \"zstd\", \"none\"")},
 	{"0755 or 0644", ONE_OF("\"0755\", \"0644\", \"755\", \"644\", 493, 420, 755, 644")},
 	{"env", DEF("env")},
 	{"axes", "{\"anyOf\": [" TEXT ", {\"type\": \"array\", \"items\": " TEXT

@@ -101,7 +101,7 @@ json_t *manifest_json(const struct publish_request *r, const struct manifest_ima
 	set_text(j, "packed", image->packed.name);
 	set_text(j, "packed_sha256", image->packed.sha256);
 	json_object_set_new(j, "packed_size", json_integer((json_int_t)image->packed.size));
-	set_text(j, "packing", "bzip2");
+	set_text(j, "packing", r->packing ? r->packing : "bzip2");
 	json_object_set_new(j, "files", list_files(files, nfiles));
 	return j;
 }

@@ -124,19 +124,20 @@ static int pack(struct work *w, struct err *e)
 	const struct publish_request *r = w->r;
 	const struct publish_file *image = &r->files[0];
 	unsigned mode = r->mode ? (unsigned)r->mode : image->mode;
+	const char *by = "";
 	uint64_t bytes;
 
-	w->packed_name = xasprintf("%s.bz2", image->name);
+	w->packed_name = compress_name(r->packing, image->name);
 	w->packed_path = xasprintf("%s/packed", w->dir);
-	if (compress_bz2(image->file, w->packed_path, &bytes, e) ||
+	if (compress_file(r->packing, image->file, w->packed_path, &bytes, &by, e) ||
 	    manifest_measure(image->file, mode, &w->image.plain, e) ||
 	    manifest_measure(w->packed_path, mode, &w->image.packed, e))
 		return err_wrap(e, "image '%s'", image->name);
 	w->image.plain.name = image->name;
 	w->image.packed.name = w->packed_name;
 	if (!w->image.plain.size) return err_set(e, ERR_INPUT, "image '%s' is empty", image->name);
-	say(w, "packed %s: %llu bytes, %llu with bzip2", image->name, (unsigned long long)w->image.plain.size,
-	    (unsigned long long)bytes);
+	say(w, "packed %s: %llu bytes, %llu with %s", image->name, (unsigned long long)w->image.plain.size,
+	    (unsigned long long)bytes, by);
 	w->others = xcalloc(r->nfiles, sizeof(*w->others));
 	for (size_t i = 1; i < r->nfiles; i++) {
 		if (manifest_measure(r->files[i].file, r->files[i].mode, &w->others[i - 1], e))

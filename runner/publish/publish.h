@@ -56,6 +56,7 @@ struct publish_request {
 	int mode;       /* of the image: 0755 or 0644; 0: as the file has it */
 	int patience_s; /* outages, races and other publishers of this box are waited for; 0: PUBLISH_PATIENCE_S */
 	int stall_s;    /* what moves nothing for so long is given up and tried again; 0: PUBLISH_STALL_S */
+	char *packing;  /* of the image: "bzip2", "xz", "zstd", "none"; NULL: "bzip2" */
 };
 void publish_request_release(struct publish_request *r);
 /* publish_request_check - pure: remote, branch, path, commit, names. err ERR_INPUT "bad path 'a/../b': it holds '..'"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "runner/plan/plan.h"
+#include "runner/publish/compress.h"
 #include "runner/publish/publish.h"
 #include "runner/publish/remote.h"
 
@@ -15,7 +16,7 @@ void publish_request_release(struct publish_request *r)
 	char **strings[] = {&r->remote,        &r->branch,      &r->path,         &r->commit,        &r->source_repo,
 			    &r->source_branch, &r->backend,     &r->arch,         &r->job,           &r->checks,
 			    &r->cache,         &r->known_hosts, &r->image_digest, &r->source_mirror, &r->image_name,
-			    &r->sign_key,      &r->message,     &r->author};
+			    &r->sign_key,      &r->message,     &r->author,       &r->packing};
 
 	for (size_t i = 0; i < ARRAY_LEN(strings); i++) free_p(strings[i]);
 	for (size_t i = 0; i < r->nfiles; i++) {
@@ -84,7 +85,8 @@ static int check_files(const struct publish_request *r, struct err *e)
 	_cleanup_free_ char *packed = NULL;
 
 	if (!r->nfiles) return err_set(e, ERR_INPUT, "there is no file to publish");
-	packed = xasprintf("%s.bz2", r->files[0].name);
+	packed = compress_name(r->packing, r->files[0].name);
+	if (!packed) return err_set(e, ERR_INPUT, "bad packing '%s': it can be bzip2, xz, zstd or none", r->packing);
 	for (size_t i = 0; i < r->nfiles; i++) {
 		const char *name = r->files[i].name, *why = why_bad_name(name, strlen(name));
 
@@ -175,6 +177,7 @@ static const struct member members[] = {
 	MEMBER(sign_key, MAY_BE_ABSENT),
 	MEMBER(message, MAY_BE_ABSENT),
 	MEMBER(author, MAY_BE_ABSENT),
+	MEMBER(packing, MAY_BE_ABSENT),
 };
 
 static char **member_at(const struct publish_request *r, const struct member *m)
