@@ -350,9 +350,9 @@ static int run(const struct order *o, int result_fd, struct err *e)
 	if (leaks_check(&o->leaks, &o->request, on_line, NULL, e)) return -1;
 	if (publish_run(&o->request, o->have_key ? &o->key : NULL, on_line, NULL, &res, e)) return -1;
 	if (o->as_json)
-		put_json(result_fd,
-			 json_pack("{s:b, s:s, s:b, s:b, s:o}", "ok", 1, "commit", res.commit, "unchanged",
-				   res.unchanged, "latest_moved", res.latest_moved, "note", json_any_text(res.note)));
+		put_json(result_fd, json_pack("{s:b, s:s, s:b, s:b, s:I, s:o}", "ok", 1, "commit", res.commit,
+					      "unchanged", res.unchanged, "latest_moved", res.latest_moved, "sequence",
+					      (json_int_t)res.sequence, "note", json_any_text(res.note)));
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /* runner repo: the repositories that are built. Each has a row, and in repos/<id>/ the key that its secrets are sealed
  * to and the secret its webhook signs with. The row comes first, since it gives the id; a crash in between is mended
  * by the same `repo add` again. */
+#include <errno.h>
 #include <getopt.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -64,7 +65,8 @@ static int make_key(const char *path, struct err *e)
 	return key_generate(&key, pub, e) || key_write(path, &key, e) ? -1 : 0;
 }
 
-static int make_hook_secret(const char *path, struct err *e)
+/* Letters and digits that nobody guesses: what a webhook signs with, what opens a stream. */
+static int make_word(const char *path, struct err *e)
 {
 	_cleanup_secret_ struct secret bytes = SECRET_INIT, text = SECRET_INIT;
 
@@ -238,8 +240,7 @@ static int add(const struct options *o, const char *name, const char *url)
 		err_set(&e, ERR_INPUT, "repository '%s' is there already", name);
 		return fail(&e);
 	}
-	if (fs_mkdirs(dir, 0700, &e) || make_key(key, &e) || make_hook_secret(hook, &e) ||
-	    signkey_make(sign, &sign_pub, &e))
+	if (fs_mkdirs(dir, 0700, &e) || make_key(key, &e) || make_word(hook, &e) || signkey_make(sign, &sign_pub, &e))
 		return fail(&e);
 	home_wake(&p.home);
 	printf("repository      %s\nurl             %s\n", name, url);
@@ -315,6 +316,36 @@ static int show_sign_key(const struct options *o, const char *name)
 	return 0;
 }
 
+/* What a box that watches is given. --next makes another token; the old one ends, and what it had opened with it. */
+static int show_stream(const struct options *o, const char *name)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	__attribute__((cleanup(repo_release))) struct repo r = {0};
+	_cleanup_secret_ struct secret token = SECRET_INIT;
+	_cleanup_free_ char *path = NULL, *dir = NULL, *at = NULL, *public = NULL;
+	_cleanup_buf_ struct buf listens = BUF_INIT(1000);
+	const char *base;
+	struct err e;
+
+	if (home_public(&public, &e) || place_open(o->state, &p, &e) || store_repo_find(p.store, name, &r, &e))
+		return fail(&e);
+	dir = home_repo(&p.home, r.id, NULL);
+	path = home_repo(&p.home, r.id, "stream-token");
+	at = home_file(&p.home, "serve.addr");
+	if (o->next && unlink(path) && errno != ENOENT) {
+		err_sys(&e, "cannot remove '%s'", path);
+		return fail(&e);
+	}
+	if (fs_mkdirs(dir, 0700, &e) || make_word(path, &e) || secret_read_file(path, 4096, &token, &e))
+		return fail(&e);
+	while (token.len && token.data[token.len - 1] == '\n') token.len--;
+	if (!public && fs_exists(at) && fs_read_file(at, &listens, &e)) return fail(&e);
+	base = public ? public : listens.len ? buf_str(&listens) : "http://127.0.0.1:8700";
+	printf("STREAM=%.*s/api/v1/repos/%s/stream STREAM_TOKEN=%.*s\n", (int)strcspn(base, "\n"), base, name,
+	       (int)token.len, (const char *)token.data);
+	return 0;
+}
+
 static void options_release(struct options *o)
 {
 	vec_release(&o->deploy_paths);
@@ -354,5 +385,6 @@ int cmd_repo(int argc, char **argv)
 	if (n == 1 && !strcmp(arg[0], "list")) return list(&o);
 	if (n == 2 && !strcmp(arg[0], "key")) return show_key(&o, arg[1]);
 	if (n == 2 && !strcmp(arg[0], "sign-key") && !(o.next && o.do_switch)) return show_sign_key(&o, arg[1]);
+	if (n == 2 && !strcmp(arg[0], "stream") && !o.do_switch) return show_stream(&o, arg[1]);
 	return cmd_usage("repo");
 }

@@ -10,7 +10,7 @@
  * /var/cache/slipway or ~/.cache/slipway. All returned strings are the caller's.
  *
  *   slipway.db  serve.lock  serve.addr  wake  reserve  gc.lock
- *   repos/<id>/{mirror.git,key,sign-key,sign-key.pub,hook-secret,deploy-paths,submodule-urls,webhook-urls,
+ *   repos/<id>/{mirror.git,key,sign-key,sign-key.pub,hook-secret,stream-token,deploy-paths,submodule-urls,webhook-urls,
  *              notify-commands,notify-secret,modules/}
  *   jobs/<id>/{lock,log,log.idx,out/,box/}
  *   spare/       a box that waits for a job (spare.h)

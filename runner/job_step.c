@@ -419,6 +419,7 @@ int job_publish(struct job *j, struct err *e)
 	_cleanup_json_ json_t *order = NULL, *result = NULL;
 	_cleanup_buf_ struct buf answer = BUF_INIT(65536);
 	_cleanup_close_ int secrets = -1;
+	struct publication_new published;
 	const char *commit;
 
 	if (!j->spec.publish.repo) return 0;
@@ -439,7 +440,14 @@ int job_publish(struct job *j, struct err *e)
 	    json_parse("the publisher's answer", buf_str(&answer), answer.len, &result, e) ||
 	    json_need_string(result, "commit", &commit, e))
 		return -1;
-	while (store_job_published(j->store, j->row.id, j->row.attempt, commit, clock_unix_ms(), e))
+	published = (struct publication_new){.deployment = j->spec.publish.repo,
+					     .branch = j->spec.publish.branch,
+					     .path = j->spec.publish.path,
+					     .commit = j->build.commit,
+					     .deployment_commit = commit,
+					     .sequence = json_int_or(result, "sequence", 0)};
+	while (store_job_published(j->store, j->row.id, j->row.attempt, &published, clock_unix_ms(), e))
 		if (job_wait_for_store(j, e)) return -1;
+	home_wake(&j->home); /* boxes are told by it */
 	return 0;
 }

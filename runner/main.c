@@ -36,7 +36,8 @@ static const struct command commands[] = {
 	{"unpack", WHOLE(cmd_unpack), NULL, NULL},
 	{"repo", cmd_repo,
 	 "add [--show-secret] [--deploy-path PATH]... NAME URL | list [--json] | key NAME |\n"
-	 "            sign-key [--next | --switch] NAME | allow-path NAME PATH | allow-submodules NAME URL |\n"
+	 "            sign-key [--next | --switch] NAME | stream [--next] NAME | allow-path NAME PATH |\n"
+	 "            allow-submodules NAME URL |\n"
 	 "            allow-webhook NAME URL | allow-command NAME COMMAND PROGRAM | notify-secret NAME   "
 	 "[--state DIR]",
 	 "the repositories that are built, and their keys"},

@@ -416,6 +416,7 @@ static void look(struct serve *s)
 {
 	struct err e;
 
+	if (s->api) api_look(s->api);
 	prepare_events(s);
 	start_jobs(s);
 	if (!s->broken && s->notifier && notifier_look(s->notifier, &e)) give_up(s, &e);

@@ -247,12 +247,27 @@ int store_job_first_log(struct store *s, int64_t id, int attempt, int64_t now_ms
 		      DB_ARGS(db_int(now_ms), db_int(id), db_int(attempt)), e);
 }
 
-int store_job_published(struct store *s, int64_t id, int attempt, const char *commit, int64_t now_ms, struct err *e)
+int store_job_published(struct store *s, int64_t id, int attempt, const struct publication_new *p, int64_t now_ms,
+			struct err *e)
 {
-	return report(
-		s, id, attempt,
-		"UPDATE jobs SET publish_commit = $1, published_ms = $2 WHERE id = $3 AND attempt = $4" WHERE_LIVE,
-		DB_ARGS(db_text(commit), db_int(now_ms), db_int(id), db_int(attempt)), e);
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+	int changed;
+
+	if (db_begin(s->db, &tx, e) ||
+	    db_run(s->db,
+		   "UPDATE jobs SET publish_commit = $1, published_ms = $2 WHERE id = $3 AND attempt = $4" WHERE_LIVE,
+		   DB_ARGS(db_text(p->deployment_commit), db_int(now_ms), db_int(id), db_int(attempt)), &changed, e))
+		return -1;
+	if (!changed) return explain(s, id, attempt, -1, e);
+	if (db_run(s->db,
+		   "INSERT INTO publications (repo_id, job_id, deployment, branch, path, commit_id, deployment_commit, "
+		   "sequence, at_ms) SELECT b.repo_id, j.id, $1, $2, $3, $4, $5, $6, $7 FROM jobs j JOIN builds b ON "
+		   "b.id = j.build_id WHERE j.id = $8",
+		   DB_ARGS(db_text(p->deployment), db_text(p->branch), db_text(p->path), db_text(p->commit),
+			   db_text(p->deployment_commit), db_int(p->sequence), db_int(now_ms), db_int(id)),
+		   NULL, e))
+		return -1;
+	return db_commit(&tx, e);
 }
 
 int store_job_publishing(struct store *s, int64_t id, int attempt, struct err *e)

@@ -151,6 +151,18 @@ static const char *const steps[] = {
 	") STRICT;\n"
 	"CREATE INDEX notices_of_event ON notices (event_id);\n"
 	"CREATE INDEX notices_due ON notices (next_try_ms) WHERE state = 'due';\n",
+
+	/* What came into which deployment repository, in its order: what streams tell. */
+	"CREATE TABLE publications (\n"
+	"  id INTEGER PRIMARY KEY AUTOINCREMENT,\n"
+	"  repo_id INTEGER NOT NULL REFERENCES repos (id),\n"
+	"  job_id INTEGER NOT NULL REFERENCES jobs (id),\n"
+	"  deployment TEXT NOT NULL, branch TEXT NOT NULL, path TEXT NOT NULL,\n"
+	"  commit_id TEXT NOT NULL, deployment_commit TEXT NOT NULL,\n"
+	"  sequence INTEGER NOT NULL,\n"
+	"  at_ms INTEGER NOT NULL\n"
+	") STRICT;\n"
+	"CREATE INDEX publications_of_path ON publications (repo_id, deployment, branch, path, id);\n",
 };
 
 static int version_of(struct db *db, int64_t *version_r, struct err *e)

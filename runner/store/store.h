@@ -210,7 +210,12 @@ int store_build_image_get(struct store *s, int64_t build_id, const char *name, c
 			  struct err *e) MUST_USE;
 int store_job_first_log(struct store *s, int64_t id, int attempt, int64_t now_ms, struct err *e) MUST_USE;
 int store_job_publishing(struct store *s, int64_t id, int attempt, struct err *e) MUST_USE;
-int store_job_published(struct store *s, int64_t id, int attempt, const char *commit, int64_t now_ms,
+struct publication_new {
+	const char *deployment, *branch, *path, *commit, *deployment_commit;
+	int64_t sequence;
+};
+/* In the job's row and as a row of its own, in one transaction. */
+int store_job_published(struct store *s, int64_t id, int attempt, const struct publication_new *p, int64_t now_ms,
 			struct err *e) MUST_USE;
 
 struct job_end {
@@ -233,6 +238,24 @@ int store_job_lost(struct store *s, int64_t id, int attempt, const char *reason,
  * the leader, and the caller must also tell the leader (1).
  *  err ERR_BUSY it is being published, which is not stopped half way; ERR_DENIED it has ended */
 int store_job_cancel(struct store *s, int64_t id, const char *reason, int64_t now_ms, struct err *e) MUST_USE;
+
+/* --- publications: what came into deployment repositories, numbered as it came --- */
+struct publication {
+	int64_t id, job_id;
+	char *deployment, *branch; /* the remote as the `.ci.yml` names it */
+	char *path;                /* in it */
+	char *commit;              /* of the source */
+	char *deployment_commit;
+	int64_t sequence; /* of the path; 0: the same had been published before */
+	int64_t at_ms;
+};
+void publication_release(struct publication *p);
+void publications_free(struct publication **rows, size_t n);
+/* The newest number of all; 0: there is none. */
+int store_publication_last(struct store *s, int64_t *id_r, struct err *e) MUST_USE;
+/* The newest one of each path of a repository, as far as it came after that number; in their order. */
+int store_publications_newest(struct store *s, int64_t repo_id, int64_t after, struct publication **rows_r, size_t *n_r,
+			      struct err *e) MUST_USE;
 
 /* --- notices: who is told of a build's end ---
  * They wait from when the build is planned. In the transaction that gives the build its final state, those that asked

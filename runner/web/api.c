@@ -11,12 +11,14 @@
 #include "runner/report/report.h"
 #include "runner/web/github_hook.h"
 #include "runner/web/http.h"
+#include "runner/web/published.h"
 #include "senv/keys.h"
 
 struct api {
 	struct http *http;
 	struct store *store;
 	struct github_hooks *hooks;
+	struct published *published;
 	char *repos_dir;
 	void (*stored)(void *arg);
 	void *stored_arg;
@@ -129,6 +131,13 @@ static void get_key(const struct http_request *r, struct http_answer *a, void *a
 	buf_addf(&a->body, "%s\n", text);
 }
 
+static void get_stream(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	struct api *api = arg;
+
+	published_stream(api->published, r, a);
+}
+
 static void get_schema(const struct http_request *r, struct http_answer *a, void *arg)
 {
 	(void)r;
@@ -146,6 +155,7 @@ static const struct http_route routes[] = {
 	{"GET", "/api/v1/builds/:id", get_build, NULL},
 	{"GET", "/builds/:id", get_build, NULL}, /* what CI_BUILD_URL names */
 	{"GET", "/api/v1/repos/:owner/:name/key", get_key, NULL},
+	{"GET", "/api/v1/repos/:owner/:name/stream", get_stream, NULL},
 };
 
 int api_open(struct loop *loop, const char *repos_dir, struct store *store, const char *host, int port,
@@ -156,6 +166,7 @@ int api_open(struct loop *loop, const char *repos_dir, struct store *store, cons
 	a->store = store;
 	a->repos_dir = xstrdup(repos_dir);
 	a->hooks = github_hooks_new(store, repos_dir);
+	a->published = published_new(store, repos_dir);
 	a->stored = stored;
 	a->stored_arg = arg;
 	if (http_start(loop, host, port, routes, ARRAY_LEN(routes), a, &a->http, e)) {
@@ -171,12 +182,18 @@ const char *api_address(const struct api *a)
 	return http_address(a->http);
 }
 
+void api_look(struct api *a)
+{
+	if (published_is_news(a->published)) http_poke(a->http);
+}
+
 void api_close(struct api **ap)
 {
 	struct api *a = *ap;
 
 	if (!a) return;
 	http_stop(&a->http);
+	published_free(&a->published);
 	github_hooks_free(&a->hooks);
 	free(a->repos_dir);
 	free(a);

@@ -10,6 +10,7 @@
  *   GET  /healthz                               200 {"ok": true} while the store can be read
  *   GET  /api/v1/builds/:id                     a build with its jobs
  *   GET  /api/v1/repos/:owner/:name/key         the public key that senv seals to, as text
+ *   GET  /api/v1/repos/:owner/:name/stream      its publications, as they come (published.h)
  * Nothing here changes state but a signed delivery. */
 struct api;
 
@@ -21,6 +22,8 @@ struct api;
 int api_open(struct loop *loop, const char *repos_dir, struct store *store, const char *host, int port,
 	     void (*stored)(void *arg), void *arg, struct api **api_r, struct err *e) MUST_USE;
 const char *api_address(const struct api *a); /* "127.0.0.1:8700" */
+/* The store may have changed: streams are told what is new. */
+void api_look(struct api *a);
 void api_close(struct api **a);
 
 #endif

@@ -32,6 +32,7 @@ struct http {
 	size_t nroutes;
 	void *arg;
 	size_t bodies; /* bytes of all bodies that are being taken */
+	struct streams *streams;
 };
 
 struct exchange {
@@ -63,10 +64,17 @@ static void answer_init(struct http_answer *a)
 	*a = (struct http_answer){.body = BUF_INIT((size_t)1 << 30)};
 }
 
+static void drop_stream(struct http_answer *a)
+{
+	if (a->stream) a->stream->release(a->stream_state);
+	a->stream = NULL;
+}
+
 void http_answer_release(struct http_answer *a)
 {
 	vec_release(&a->headers);
 	buf_release(&a->body);
+	drop_stream(a);
 }
 
 void http_answer_json(struct http_answer *a, int status, json_t *j)
@@ -96,16 +104,20 @@ void http_answer_error(struct http_answer *a, int status, enum err_kind kind, co
 			 json_pack("{s:{s:s, s:s}}", "error", "kind", err_kind_name(kind), "message", message));
 }
 
-static enum MHD_Result send_answer(struct MHD_Connection *c, struct http_answer *a)
+static enum MHD_Result send_answer(struct http *h, struct MHD_Connection *c, struct http_answer *a)
 {
 	size_t len = a->body.len;
 	int status = a->status ? a->status : 500;
 	struct MHD_Response *resp;
 	enum MHD_Result sent;
 
-	resp = MHD_create_response_from_buffer(len, len ? buf_steal(&a->body) : NULL,
-					       len ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+	if (a->stream)
+		resp = streams_open(h->streams, c, a->stream, a->stream_state);
+	else
+		resp = MHD_create_response_from_buffer(len, len ? buf_steal(&a->body) : NULL,
+						       len ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
 	if (!resp) die("out of memory for an answer");
+	a->stream = NULL;
 	MHD_add_response_header(resp, "Content-Type", a->type ? a->type : "application/json");
 	MHD_add_response_header(resp, "X-Content-Type-Options", "nosniff");
 	if (!a->type) MHD_add_response_header(resp, "Cache-Control", "no-store");
@@ -117,8 +129,8 @@ static enum MHD_Result send_answer(struct MHD_Connection *c, struct http_answer 
 	return sent;
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *c, int status, enum err_kind kind, const char *text,
-			      const char *allow)
+static enum MHD_Result refuse(struct http *h, struct MHD_Connection *c, int status, enum err_kind kind,
+			      const char *text, const char *allow)
 {
 	struct http_answer a;
 
@@ -132,7 +144,7 @@ static enum MHD_Result refuse(struct MHD_Connection *c, int status, enum err_kin
 		vec_add(&a.headers, "Retry-After");
 		vec_add(&a.headers, "5");
 	}
-	return send_answer(c, &a);
+	return send_answer(h, c, &a);
 }
 
 /* --- routes --- */
@@ -216,7 +228,8 @@ static enum MHD_Result begin_upload(struct exchange *x, struct MHD_Connection *c
 	struct http_answer a;
 
 	answer_init(&a);
-	if (x->route->upload->begin(&x->request, &a, x->http->arg, &x->request.state)) return send_answer(c, &a);
+	if (x->route->upload->begin(&x->request, &a, x->http->arg, &x->request.state))
+		return send_answer(x->http, c, &a);
 	x->is_upload = 1;
 	http_answer_release(&a);
 	return MHD_YES;
@@ -235,12 +248,13 @@ static enum MHD_Result begin(struct http *h, struct MHD_Connection *c, const cha
 	x->body = (struct buf)BUF_INIT(HTTP_MAX_BODY);
 	x->begun_mono_ms = clock_mono_ms();
 	x->route = find_route(h, x, &allow);
-	if (!x->route && allow.len) return refuse(c, 405, ERR_INPUT, "this path has no such method", buf_str(&allow));
-	if (!x->route) return refuse(c, 404, ERR_MISSING, "no such path", NULL);
+	if (!x->route && allow.len)
+		return refuse(h, c, 405, ERR_INPUT, "this path has no such method", buf_str(&allow));
+	if (!x->route) return refuse(h, c, 404, ERR_MISSING, "no such path", NULL);
 	length = announced(x);
-	if (length > HTTP_MAX_BODY) return refuse(c, 413, ERR_INPUT, "the body is larger than 25 MB", NULL);
+	if (length > HTTP_MAX_BODY) return refuse(h, c, 413, ERR_INPUT, "the body is larger than 25 MB", NULL);
 	if (length > 0 && h->bodies + (size_t)length > HTTP_MAX_BODIES)
-		return refuse(c, 503, ERR_BUSY, "too many large requests at once", NULL);
+		return refuse(h, c, 503, ERR_BUSY, "too many large requests at once", NULL);
 	return x->route->upload ? begin_upload(x, c) : MHD_YES;
 }
 
@@ -268,13 +282,18 @@ static enum MHD_Result answer(struct exchange *x, struct MHD_Connection *c)
 {
 	struct http_answer a;
 
-	if (x->refused == 413) return refuse(c, 413, ERR_INPUT, "the body is larger than 25 MB", NULL);
-	if (x->refused) return refuse(c, 503, ERR_BUSY, "too many large requests at once", NULL);
+	if (x->refused == 413) return refuse(x->http, c, 413, ERR_INPUT, "the body is larger than 25 MB", NULL);
+	if (x->refused) return refuse(x->http, c, 503, ERR_BUSY, "too many large requests at once", NULL);
 	answer_init(&a);
 	x->request.body = buf_str(&x->body);
 	x->request.body_len = x->body.len;
 	x->route->fn(&x->request, &a, x->http->arg);
-	return send_answer(c, &a);
+	if (a.stream && !strcmp(x->request.method, "HEAD")) drop_stream(&a); /* the library would send its end */
+	if (a.stream && streams_full(x->http->streams)) {
+		http_answer_release(&a);
+		return refuse(x->http, c, 503, ERR_BUSY, "too many streams at once", NULL);
+	}
+	return send_answer(x->http, c, &a);
 }
 
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url, const char *method,
@@ -296,6 +315,11 @@ static void on_timer(void *arg)
 
 	h->timer = 0;
 	turn(h);
+}
+
+static void on_streams(void *arg)
+{
+	turn(arg);
 }
 
 static void on_epoll(int fd, short revents, void *arg)
@@ -384,11 +408,12 @@ static int start_daemon(struct http *h, int *listen_fd, struct err *e)
 {
 	const union MHD_DaemonInfo *info;
 
-	h->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, no_log,
-		NULL, MHD_OPTION_LISTEN_SOCKET, *listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)HTTP_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)HTTP_IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 << 10, MHD_OPTION_END);
+	h->daemon =
+		MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+				 on_request, h, MHD_OPTION_EXTERNAL_LOGGER, no_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+				 *listen_fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_CONNECTION_LIMIT,
+				 (unsigned)HTTP_MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)HTTP_IDLE_S,
+				 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)64 << 10, MHD_OPTION_END);
 	if (!h->daemon) return err_set(e, ERR_SYS, "cannot start the HTTP server on '%s'", h->address);
 	*listen_fd = -1; /* the library's now */
 	info = MHD_get_daemon_info(h->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -410,6 +435,7 @@ int http_start(struct loop *l, const char *host, int port, const struct http_rou
 		return -1;
 	}
 	loop_fd(l, h->epoll_fd, POLLIN, on_epoll, h);
+	h->streams = streams_new(l, on_streams, h);
 	*h_r = h;
 	return 0;
 }
@@ -424,14 +450,21 @@ int http_port(const struct http *h)
 	return h->port;
 }
 
+void http_poke(struct http *h)
+{
+	streams_poke(h->streams);
+}
+
 void http_stop(struct http **hp)
 {
 	struct http *h = *hp;
 
 	if (!h) return;
+	streams_end(h->streams);
 	loop_timer_cancel(h->loop, h->timer);
 	loop_fd_remove(h->loop, h->epoll_fd);
 	MHD_stop_daemon(h->daemon);
+	streams_free(&h->streams);
 	free(h->address);
 	free(h);
 	*hp = NULL;

@@ -9,6 +9,7 @@
 #include "lib/json.h"
 #include "lib/loop.h"
 #include "lib/vec.h"
+#include "runner/web/stream.h"
 
 /* The HTTP server: libmicrohttpd driven by our loop, no threads. A handler sees a whole request and gives a whole
  * answer; it must not block. What a peer can cost is bounded: connections, bodies, all bodies together, idle time
@@ -43,6 +44,8 @@ struct http_answer {
 	const char *type;   /* Content-Type; NULL: application/json */
 	struct vec headers; /* more of them: name, value, name, value, … */
 	struct buf body;
+	const struct stream_source *stream; /* in the place of the body: it goes on with what this one says */
+	void *stream_state;                 /* the answer's */
 };
 
 void http_answer_json(struct http_answer *a, int status, json_t *j); /* takes the reference */
@@ -78,6 +81,8 @@ int http_start(struct loop *l, const char *host, int port, const struct http_rou
 	       struct http **h_r, struct err *e) MUST_USE;
 const char *http_address(const struct http *h); /* "127.0.0.1:8080", "[::1]:8080" */
 int http_port(const struct http *h);
+/* There may be something new for the streams. */
+void http_poke(struct http *h);
 void http_stop(struct http **h);
 
 /* route_match - 1: path fits pattern, and param_r points into copy, which is path's own buffer and is cut up. */

@@ -98,6 +98,47 @@ static void hook(const struct http_request *r, struct http_answer *a, void *arg)
 	(void)!github_hook(r->state, &d, 1000, a, &stored, &e);
 }
 
+/* A stream whose path says what it does: "/stream/words/N" says N words, one a poke, and ends; "/stream/flood" has
+ * always more to say. */
+struct talker {
+	int64_t left;
+	int floods;
+};
+
+static struct http *server;
+
+static int talk_on(void *state, struct buf *out)
+{
+	struct talker *k = state;
+
+	if (k->floods) {
+		for (int i = 0; i < 1000; i++) buf_addf(out, "data: %0100d\n\n", i);
+		return 0;
+	}
+	buf_addf(out, "data: %lld\n\n", (long long)k->left);
+	return --k->left <= 0;
+}
+
+static void end_talk(void *state)
+{
+	free(state);
+}
+
+static const struct stream_source talker = {talk_on, end_talk};
+
+static void open_stream(const struct http_request *r, struct http_answer *a, void *arg)
+{
+	struct talker *k = xcalloc(1, sizeof(*k));
+
+	(void)arg;
+	k->floods = !strcmp(r->param[0], "flood");
+	k->left = strtoll(r->param[0], NULL, 10);
+	a->status = 200;
+	a->type = "text/event-stream";
+	a->stream = &talker;
+	a->stream_state = k;
+}
+
 static const struct http_upload upload = {hook_begin, hook_part, hook_end};
 
 static const struct http_route routes[] = {
@@ -107,6 +148,7 @@ static const struct http_route routes[] = {
 	{"GET", "/rest/*", echo, NULL},
 	{"PUT", "/raw", raw, NULL},
 	{"GET", "/empty", no_answer, NULL},
+	{"GET", "/stream/:what", open_stream, NULL},
 	{"POST", "/hook/github", hook, &upload},
 	{"POST", "/hook/github/:owner/:name", hook, &upload},
 };
@@ -115,6 +157,12 @@ static void stop(int sig, void *arg)
 {
 	(void)sig;
 	loop_stop(arg);
+}
+
+static void poke(void *arg)
+{
+	http_poke(server);
+	loop_timer(arg, 20, poke, arg);
 }
 
 static void serve(int report)
@@ -130,6 +178,8 @@ static void serve(int report)
 		fprintf(stderr, "%s\n", e.text);
 		exit(1);
 	}
+	server = h;
+	poke(l);
 	hooks = github_hooks_new(s, t.dir);
 	port = http_port(h);
 	if (write(report, &port, sizeof(port)) != sizeof(port)) exit(1);
@@ -736,9 +786,78 @@ static void test_patterns(void **state)
 	}
 }
 
+/* --- streams --- */
+
+static int open_stream_of(const char *what)
+{
+	_cleanup_free_ char *text = xasprintf("GET /stream/%s HTTP/1.1\r\nHost: x\r\n\r\n", what);
+	int fd = dial();
+
+	assert_int_equal(send(fd, text, strlen(text), 0), strlen(text));
+	return fd;
+}
+
+static void test_a_stream_says_what_is_new_and_ends(void **state)
+{
+	struct reply r;
+
+	(void)state;
+	ask_text(HEAD("GET /stream/3") "\r\n", &r);
+	assert_int_equal(r.status, 200);
+	if (!strstr(r.raw.data, "Content-Type: text/event-stream\r\n")) fail_msg("%s", r.raw.data);
+	if (!strstr(r.raw.data, "data: 3\n\n") || !strstr(r.raw.data, "data: 2\n\n") ||
+	    !strstr(r.raw.data, "data: 1\n\n") || strstr(r.raw.data, "data: 0"))
+		fail_msg("%s", r.raw.data);
+	reply_release(&r);
+	ask_text(HEAD("HEAD /stream/3") "\r\n", &r);
+	assert_int_equal(r.status, 200);
+	assert_string_equal(r.body, "");
+	reply_release(&r);
+}
+
+/* One that reads nothing holds up nobody, and what it is sent is bounded by its socket. */
+static void test_a_peer_that_reads_nothing_is_in_nobodys_way(void **state)
+{
+	int slow = open_stream_of("flood"), gone = open_stream_of("flood");
+
+	(void)state;
+	close(gone);
+	for (int i = 0; i < 20; i++) test_a_stream_says_what_is_new_and_ends(state);
+	expect(HEAD("GET /echo") "\r\n", 200, "\"bytes\":0");
+	close(slow);
+}
+
+static void test_streams_are_limited(void **state)
+{
+	int fd[STREAM_MOST];
+	int64_t end = clock_mono_ms() + 20000;
+	struct reply r;
+	int status;
+
+	(void)state;
+	for (size_t i = 0; i < STREAM_MOST; i++) fd[i] = open_stream_of("100000000");
+	for (size_t i = 0; i < STREAM_MOST; i++) {
+		char byte;
+
+		assert_int_equal(recv(fd[i], &byte, 1, 0), 1);
+	}
+	expect(HEAD("GET /stream/3") "\r\n", 503, "too many streams at once");
+	expect(HEAD("GET /echo") "\r\n", 200, "\"bytes\":0");
+	for (size_t i = 0; i < STREAM_MOST; i++) close(fd[i]);
+	do {
+		if (clock_mono_ms() > end) fail_msg("the places of peers that are gone are not free");
+		ask_text(HEAD("GET /stream/3") "\r\n", &r);
+		status = r.status;
+		reply_release(&r);
+	} while (status != 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_stream_says_what_is_new_and_ends),
+		cmocka_unit_test(test_a_peer_that_reads_nothing_is_in_nobodys_way),
+		cmocka_unit_test(test_streams_are_limited),
 		cmocka_unit_test(test_patterns),
 		cmocka_unit_test(test_routes),
 		cmocka_unit_test(test_head_has_no_body),

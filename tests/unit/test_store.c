@@ -578,12 +578,63 @@ static void test_list_is_newest_first(void **state)
 	build_rows_free(&list, n);
 }
 
+/* --- publications --- */
+
+static void publish(struct fixture *f, const char *delivery, const struct publication_new *p)
+{
+	int64_t id;
+
+	add_build(f, delivery, commit_a, 1);
+	id = claim(f, 1);
+	ok(store_job_publishing(f->s, id, 1, &f->e));
+	ok(store_job_published(f->s, id, 1, p, 4002, &f->e));
+	fails(store_job_published(f->s, id, 2, p, 4002, &f->e), ERR_DENIED, "");
+}
+
+/* Only the newest of each path is told, and a number that was seen says where to go on. */
+static void test_publications_of_each_path(void **state)
+{
+	struct fixture *f = *state;
+	const struct publication_new one = {"git@host:x.git", "main", "unix", commit_a, commit_a, 1},
+				     two = {"git@host:x.git", "main", "xen", commit_a, commit_a, 1},
+				     three = {"git@host:x.git", "main", "unix", commit_b, commit_b, 2};
+	struct publication *rows;
+	int64_t last;
+	size_t n;
+
+	ok(store_publication_last(f->s, &last, &f->e));
+	assert_int_equal(last, 0);
+	publish(f, "p1", &one);
+	publish(f, "p2", &two);
+	publish(f, "p3", &three);
+	ok(store_publication_last(f->other, &last, &f->e));
+	assert_int_equal(last, 3);
+	ok(store_publications_newest(f->other, 1, 0, &rows, &n, &f->e));
+	assert_int_equal(n, 2);
+	assert_string_equal(rows[0].path, "xen");
+	assert_string_equal(rows[1].path, "unix");
+	assert_string_equal(rows[1].commit, commit_b);
+	assert_string_equal(rows[1].deployment_commit, commit_b);
+	assert_string_equal(rows[1].deployment, "git@host:x.git");
+	assert_int_equal(rows[1].sequence, 2);
+	assert_int_equal(rows[1].at_ms, 4002);
+	publications_free(&rows, n);
+	ok(store_publications_newest(f->other, 1, 2, &rows, &n, &f->e));
+	assert_int_equal(n, 1);
+	assert_int_equal(rows[0].id, 3);
+	publications_free(&rows, n);
+	ok(store_publications_newest(f->other, 2, 0, &rows, &n, &f->e));
+	assert_int_equal(n, 0);
+	publications_free(&rows, n);
+}
+
 /* --- jobs --- */
 
 static void test_a_job_from_queue_to_publish(void **state)
 {
 	struct fixture *f = *state;
 	int64_t build = add_build(f, "d1", commit_a, 1), id = claim(f, 1);
+	const struct publication_new publication = {"git@host:x.git", "main", "unix", commit_a, commit_b, 3};
 	struct job_row j, *live;
 	size_t n;
 
@@ -598,7 +649,7 @@ static void test_a_job_from_queue_to_publish(void **state)
 	assert_int_equal(live[0].state, JOB_PUBLISHING);
 	assert_string_equal(live[0].step, "script");
 	job_rows_free(&live, n);
-	ok(store_job_published(f->s, id, 1, commit_b, 4002, &f->e));
+	ok(store_job_published(f->s, id, 1, &publication, 4002, &f->e));
 	ok(store_job_finish(f->s, id, 1, &passed, 4003, &f->e));
 	ok(store_job_get(f->other, id, &j, &f->e));
 	assert_int_equal(j.state, JOB_PASSED);
@@ -998,10 +1049,10 @@ static void test_jobs_live_through_their_new_table(void **state)
 	store_close(&f->s);
 	store_close(&f->other);
 	ok(db_open(f->path, &db, &f->e));
-	ok(db_script(
-		db,
-		"DELETE FROM jobs WHERE id = 2; DROP TABLE notices; DROP TABLE build_images; PRAGMA user_version = 3",
-		&f->e));
+	ok(db_script(db,
+		     "DELETE FROM jobs WHERE id = 2; DROP TABLE publications; DROP TABLE notices; DROP TABLE "
+		     "build_images; PRAGMA user_version = 3",
+		     &f->e));
 	db_close(&db);
 	ok(store_open(f->path, &f->s, &f->e));
 	ok(store_open(f->path, &f->other, &f->e));
@@ -1029,7 +1080,7 @@ static void test_newer_schema_is_refused(void **state)
 	ok(db_open(f->path, &db, &f->e));
 	ok(db_script(db, "PRAGMA user_version = 99", &f->e));
 	db_close(&db);
-	fails(store_open(f->path, &s, &f->e), ERR_INPUT, "has schema 99, this runner knows up to 6");
+	fails(store_open(f->path, &s, &f->e), ERR_INPUT, "has schema 99, this runner knows up to 7");
 	assert_null(s);
 }
 
@@ -1385,6 +1436,7 @@ int main(void)
 		with_store(test_build_that_cannot_be_planned),
 		with_store(test_build_is_stored_whole_or_not_at_all),
 		with_store(test_list_is_newest_first),
+		with_store(test_publications_of_each_path),
 		with_store(test_a_job_from_queue_to_publish),
 		with_store(test_build_ends_with_its_last_job),
 		with_store(test_lost_job_is_tried_three_times),
