@@ -152,14 +152,26 @@ lock_is_stale() {
 	[ "$owner" != "$(lock_name "${owner%% *}")" ]
 }
 
-# The driver is a program of its own: it gets the settings in its environment and one verb.
-driver() {
-	own=$here/drivers/$(conf driver).settings
-	[ ! -f "$own" ] || for name in $(cut -d '|' -f 1 "$own"); do
+# The names of the settings that the driver gets besides: its own, and those that drivers of machines share.
+driver_settings() {
+	own=$here/drivers/$(conf driver)
+	[ ! -f "$own.settings" ] || cut -d '|' -f 1 "$own.settings"
+	! grep -q '^machine_main ' "$own.sh" || cut -d '|' -f 1 "$here/drivers/machine.settings"
+}
+
+# driver_ready: the driver and its settings are read, for the calls that follow; again where they changed.
+driver_ready() {
+	driver_program=$here/drivers/$(conf driver).sh
+	export SLIPWAY="$slip" SCRIPTS="$here"
+	for name in listen run_as $(driver_settings); do
 		export "$(printf '%s' "$name" | tr '[:lower:]' '[:upper:]')=$(conf "$name")"
 	done
-	env SLIPWAY="$slip" SCRIPTS="$here" LISTEN="$(conf listen)" RUN_AS="$(conf run_as)" \
-		"$here/drivers/$(conf driver).sh" "$@" 9>&-
+}
+
+# The driver is a program of its own: it gets the settings in its environment and one verb.
+driver() {
+	[ -n "${driver_program-}" ] || driver_ready
+	"$driver_program" "$@" 9>&-
 }
 
 box_arch() {

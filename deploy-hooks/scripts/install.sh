@@ -163,7 +163,7 @@ cmd_install() {
 	mkdir -p "$slip/state/held" "$slip/images" "$slip/log" "$slip/run" || die "cannot write '$slip'"
 	chmod 700 "$slip/run" "$slip/state"
 	lock_take 60 || die "another deploy is going on here"
-	[ ! -x "$slip/scripts/deploy" ] || before=$(conf driver)=$(conf listen)=$(conf run_as)=$(grep "^$(conf driver)_" "$slip/deploy.conf" 2>/dev/null)
+	[ ! -x "$slip/scripts/deploy" ] || before=$(conf_of_running)
 	conf_new "$@" >"$slip/deploy.conf.new" || exit 1
 	driver_now=$(sed -n 's/^driver=//p' "$slip/deploy.conf.new")
 	[ -x "$here/drivers/${driver_now:-unix}.sh" ] || die "there is no driver '$driver_now' in scripts/drivers"
@@ -173,6 +173,7 @@ cmd_install() {
 	cron=yes
 	for pair in "$@"; do [ "$pair" != CRON=no ] || cron=no; done
 	here=$slip/scripts
+	driver_ready
 	said=$(driver check 2>&1) || die "$said"
 	hook_install
 	cron_install $cron
@@ -181,12 +182,17 @@ cmd_install() {
 	cmd_deploy install
 }
 
+# What an image was started with.
+conf_of_running() {
+	for name in driver listen run_as $(driver_settings); do echo "$name=$(conf "$name")"; done
+}
+
 # Another address, driver or user: what runs was started with the old ones and is started again with the new.
 install_settings() {
 	after=$(
 		mv "$slip/deploy.conf" "$slip/deploy.conf.old" 2>/dev/null
 		cp "$slip/deploy.conf.new" "$slip/deploy.conf"
-		echo "$(conf driver)=$(conf listen)=$(conf run_as)=$(grep "^$(conf driver)_" "$slip/deploy.conf" 2>/dev/null)"
+		conf_of_running
 		[ ! -e "$slip/deploy.conf.old" ] || mv "$slip/deploy.conf.old" "$slip/deploy.conf"
 	)
 	if [ -n "${before-}" ] && [ "$before" != "$after" ] && driver running >/dev/null 2>&1; then
@@ -195,6 +201,7 @@ install_settings() {
 	fi
 	sync_file "$slip/deploy.conf.new"
 	mv -f "$slip/deploy.conf.new" "$slip/deploy.conf" || die "cannot write '$slip/deploy.conf'"
+	driver_program=
 }
 
 cmd_uninstall() {

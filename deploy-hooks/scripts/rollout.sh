@@ -39,16 +39,17 @@ answers() {
 }
 
 probe_beside() {
-	deadline=$(($(now) + $(conf probe_seconds)))
+	deadline=$(($(now) + $(conf probe_seconds))) why=''
 	while :; do
-		why=''
+		# Asked also when the time is over: that it has ended says more than that it does not answer.
 		address=$(driver probe-address "$commit" 2>&1) || {
 			why=$(printf '%s' "$address" | head -n 1)
 			return 1
 		}
+		[ -z "$why" ] || [ "$(now)" -lt "$deadline" ] || return 1
+		why=''
 		answers "$address" && return
-		[ "$(now)" -lt "$deadline" ] || return 1
-		pause
+		[ "$(now)" -ge "$deadline" ] || pause
 	done
 }
 
@@ -66,17 +67,10 @@ watch_live() {
 	# The clock counts whole seconds: one more, so that it is never less than what was asked for.
 	end=$(($(now) + watch + (watch > 0)))
 	while :; do
-		if ! live "$commit"; then
-			why="it does not run any more"
-			return 1
-		elif [ "$restarts" != 0 ]; then
-			why="it ended while it was watched"
-			return 1
-		elif answers "$address"; then
-			misses=0
-		else
-			misses=$((misses + 1))
-		fi
+		if answers "$address"; then misses=0; else misses=$((misses + 1)); fi
+		# After the answer: it may have come from one that was started again meanwhile.
+		live "$commit" || { why="it does not run any more"; return 1; }
+		[ "$restarts" = 0 ] || { why="it ended while it was watched"; return 1; }
 		[ $misses -lt 3 ] || return 1
 		[ "$(now)" -lt "$end" ] || [ $misses -gt 0 ] || return 0
 		pause

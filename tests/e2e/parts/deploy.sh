@@ -63,6 +63,16 @@ image()
 
 commit_of() { printf '%s' "$1" | sha1sum | cut -c 1-40; }
 
+# machine_image NAME [-D…]: a unikernel that serves over virtio-net, for QEMU's microvm.
+machine_image()
+{
+	local name=$1
+	shift
+	gcc -m32 -march=i686 -O1 -ffreestanding -fno-pic -fno-stack-protector -nostdlib -static "$@" \
+		-Wl,-Ttext=0x100000,--section-start=.note.Xen=0x200000,--build-id=none,-e,entry,-z,noexecstack \
+		-o "$work/$name" "$parts/guest.c"
+}
+
 # publish COMMIT FILE [KEY=VALUE…]: as `runner publish` lays it out; a KEY changes that line of the manifest.
 publish()
 {

@@ -1,5 +1,5 @@
-/* A machine for the tests of boot proof: a PVH kernel of 32 bits that serves one page over virtio-net at
- * 10.0.2.15:8080, its own command line in it. It keeps no state: each segment is answered from what it says itself, so
+/* A machine for the tests of boot proof and of deploys: a PVH kernel of 32 bits that serves one page over virtio-net,
+ * its own command line in it, at port 8080 of 10.0.2.15 or of what "ip=" of the command line says. It keeps no state: each segment is answered from what it says itself, so
  * what the line loses the other side asks for again.
  *   gcc -m32 -march=i686 -O1 -ffreestanding -fno-pic -nostdlib -static -Wl,-Ttext=0x100000,--build-id=none
  *  src  virtio 1.2, 4.2.4 (legacy MMIO) and 5.1.6; Xen, public/elfnote.h and arch-x86/hvm/start_info.h */
@@ -25,6 +25,16 @@ enum {
 	NOTIFY = 20,
 	STATUS = 28
 };
+#ifndef PAGE
+#define PAGE "<h1>a machine</h1>"
+#endif
+#ifndef ANSWER
+#define ANSWER "200 OK"
+#endif
+#ifndef SERVES_PAGES /* of so many requests; the next one resets the machine */
+#define SERVES_PAGES 0xffffffffU
+#endif
+
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
 
 struct queue { /* of QUEUE entries, as legacy devices want it: the used ring on a page of its own */
@@ -47,8 +57,9 @@ struct queue { /* of QUEUE entries, as legacy devices want it: the used ring on 
 static volatile struct queue queues[2]; /* in, out */
 static uint8_t in[QUEUE][FRAME], out[FRAME];
 static volatile uint32_t *device;
-static const uint8_t here[4] = {10, 0, 2, 15};
+static uint8_t here[4] = {10, 0, 2, 15};
 static const char *command_line;
+static uint32_t served;
 
 void run(const uint32_t *start);
 void *memcpy(void *to, const void *from, size_t n);
@@ -148,9 +159,21 @@ static void answer_arp(const uint8_t *f, const uint8_t *mac)
 	send(42);
 }
 
+/* No table of interrupts is the end of a processor. */
+static void reset(void)
+{
+	static const struct __attribute__((packed)) {
+		uint16_t size;
+		uint32_t at;
+	} none;
+
+	say("guest: fatal: gives up\n");
+	__asm__ volatile("lidt %0\n int3" : : "m"(none));
+}
+
 static uint32_t page(uint8_t *to)
 {
-	const char *const parts[] = {"HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<h1>a machine</h1>\n",
+	const char *const parts[] = {"HTTP/1.0 " ANSWER "\r\nContent-Type: text/html\r\n\r\n" PAGE "\n",
 				     command_line, "\n"};
 	uint32_t n = 0;
 
@@ -168,6 +191,7 @@ static void answer_tcp(const uint8_t *f, uint32_t total)
 	if (get16(tcp + 2) != SERVES || tcp[13] & RST || !(tcp[13] & (SYN | FIN) || data)) return;
 	if (tcp[13] & SYN) flags |= SYN;
 	if (data) {
+		if (served++ == SERVES_PAGES) reset();
 		len = page(otcp + 20);
 		flags |= PSH | FIN;
 	}
@@ -211,9 +235,20 @@ static void serve(void)
 	}
 }
 
+static void read_address(const char *s)
+{
+	while (*s && !(s[0] == 'i' && s[1] == 'p' && s[2] == '=')) s++;
+	if (!*s) return;
+	s += 3;
+	for (int i = 0; i < 4; i++, s += *s == '.')
+		for (here[i] = 0; *s >= '0' && *s <= '9'; s++) here[i] = (uint8_t)(here[i] * 10 + (*s - '0'));
+}
+
 void run(const uint32_t *start)
 {
 	command_line = start[6] ? (const char *)(uintptr_t)start[6] : "";
+	read_address(command_line);
+	if (SERVES_PAGES == 0) reset();
 	for (unsigned i = 0; i < PORTS && !device; i++) {
 		volatile uint32_t *at = (volatile uint32_t *)(uintptr_t)(0xfeb00000 + i * 512);
 
