@@ -45,7 +45,7 @@ fault() {
 settings() {
 	cat <<'END'
 driver|unix|[a-z0-9][a-z0-9-]*|what boots the image: a file in scripts/drivers
-path_in_repo|unix|[A-Za-z0-9_+-][A-Za-z0-9._+-]*(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*|the folder that holds `latest`
+path_in_repo|unix|\.|[A-Za-z0-9_+-][A-Za-z0-9._+-]*(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*|the folder that holds `latest`; a dot: the top one
 listen|127.0.0.1:8080|[][0-9a-fA-F.:]+:[0-9]+|the address the site is served on
 probe|/|/[A-Za-z0-9._~/?&=%+-]*|the page that is asked for
 status|200|[1-5][0-9][0-9]|what it must answer
@@ -56,6 +56,7 @@ poll|5|[0-9]|[1-5][0-9]|minutes between two pulls by cron; 0: never
 arch|auto|auto|[a-z0-9_]+|of the images; auto: the box's own. Another one runs emulated, where binfmt does that
 keep|3|[1-9][0-9]?|images kept here besides the running one
 run_as|auto|auto|[a-z_][a-z0-9_-]*|the user images run as; auto: nobody when root deploys, else the deploying user
+compat|none|none|seed|seed: folders without a manifest, as of 2014 to 2017, are deployed too
 END
 	cat "$here"/drivers/*.settings 2>/dev/null
 }
@@ -104,11 +105,12 @@ remember() {
 
 is_held() { [ -f "$slip/state/held/$1" ]; }
 
-# hold COMMIT REASON: it is not tried again until it is released.
+# hold COMMIT REASON [PUBLISHED]: it is not tried again until it is released, or until something else than PUBLISHED is
+# published under that name.
 hold() {
 	reason=$(printf '%s' "$2" | head -n 1)
 	remember held "$1" "$reason" || return
-	printf 'commit=%s\nsince=%s\nreason=%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$reason" | write_state "held/$1" || unwritten "held/$1"
+	printf 'commit=%s\nsince=%s\nreason=%s\npublished=%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$reason" "${3-}" | write_state "held/$1" || unwritten "held/$1"
 }
 
 # The lock: an flock where there is that program, else a folder with its owner's pid and start time in it.

@@ -5,6 +5,8 @@
 
 git_here() { git --git-dir="$gitdir" "$@" 9>&-; }
 
+in_repo() { if [ "$(conf path_in_repo)" = . ]; then printf '%s' "$1"; else printf '%s/%s' "$(conf path_in_repo)" "$1"; fi; }
+
 # extract PATH TO: the bytes of a regular file of HEAD.
 extract() {
 	entry=$(git_here ls-tree HEAD -- "$1")
@@ -58,11 +60,11 @@ signed() {
 
 # The pointer is signed, and not an older one put back. What is here is never newer than what was seen.
 latest_signed() {
-	printf '%s\n' "$1" >"$slip/run/latest" && extract "$(conf path_in_repo)/latest.minisig" "$slip/run/latest.minisig" &&
+	printf '%s\n' "$1" >"$slip/run/latest" && extract "$(in_repo latest.minisig)" "$slip/run/latest.minisig" &&
 		signed "$slip/run/latest" "$slip/run/latest.minisig" "$1" || return
 	seen=$(state seen sequence)
 	[ "$sequence" -ge "${seen:-0}" ] || {
-		why="'$(conf path_in_repo)/latest' is publication $sequence, and $seen was seen here before: somebody put an older one back"
+		why="'$(in_repo latest)' is publication $sequence, and $seen was seen here before: somebody put an older one back"
 		return 1
 	}
 	[ "$sequence" = "$seen" ] || printf 'sequence=%s\n' "$sequence" | write_state seen || unwritten seen
@@ -71,16 +73,16 @@ latest_signed() {
 # The commit that `latest` names. 1 and why: it is malformed, or not signed. 3: there is none yet.
 latest_commit() {
 	git_here rev-parse -q --verify HEAD >/dev/null 2>&1 || return 3
-	[ -n "$(git_here ls-tree HEAD -- "$(conf path_in_repo)/latest")" ] || return 3
+	[ -n "$(git_here ls-tree HEAD -- "$(in_repo latest)")" ] || return 3
 	# The x keeps trailing newlines: 40 digits and one newline, nothing else.
-	case $(git_here ls-tree HEAD -- "$(conf path_in_repo)/latest") in
-	100644\ blob\ * | 100755\ blob\ *) text=$(git_here cat-file blob "HEAD:$(conf path_in_repo)/latest" 2>/dev/null | head -c 100 && echo x) ;;
+	case $(git_here ls-tree HEAD -- "$(in_repo latest)") in
+	100644\ blob\ * | 100755\ blob\ *) text=$(git_here cat-file blob "HEAD:$(in_repo latest)" 2>/dev/null | head -c 100 && echo x) ;;
 	*) text=x ;;
 	esac
 	latest=${text%?x}
 	if ! is_commit "$latest" || [ "$text" != "$latest
 x" ]; then
-		why="'$(conf path_in_repo)/latest' is not 40 hex digits and a newline"
+		why="'$(in_repo latest)' is not 40 hex digits and a newline"
 		return 1
 	fi
 	! pinned || latest_signed "$latest" || return
@@ -199,19 +201,46 @@ fetch_others() {
 	done
 }
 
+# published_id COMMIT: what is published under that name, as one word: the manifest, its signature and the image; where
+# there is no manifest, all of it.
+published_id() {
+	cell=manifest-$(conf driver)-$(if [ "$(conf arch)" = auto ]; then box_arch; else conf arch; fi).json
+	packed=$(git_here cat-file blob "HEAD:$(in_repo "$1")/manifest.json" 2>/dev/null | LC_ALL=C awk -f "$here/json.awk" 2>/dev/null | sed -n 's/^packed	//p')
+	git_here ls-tree HEAD -- "$(in_repo "$1")/" 2>/dev/null | awk -F '\t' -v cell="$cell" -v packed="$packed" '
+		{ n = split($2, at, "/"); name = at[n]; sub(/\.minisig$/, "", name); all = all $0 "\n" }
+		name == "manifest.json" || name == cell || name == packed { own = own $0 "\n" }
+		END { printf "%s", own == "" ? all : own }' | git_here hash-object --stdin
+}
+
+# hold_lapse COMMIT: what it was held for may be mended: something else is published there now. A hold by hand stays.
+hold_lapse() {
+	was=$(state "held/$1" published)
+	[ -n "$was" ] && [ "$was" != "$(published_id "$1")" ] || return 0
+	say "$(short "$1") is published anew since it was held: it is tried again"
+	remember released "$1" "published anew" || return
+	rm -rf "${slip:?}/images/$1"
+	rm -f "$slip/state/held/$1" "$slip/state/held/$1.console"
+}
+
 # fetch_image COMMIT: images/COMMIT holds the verified, unpacked image; sets image to its path.
 fetch_image() {
 	why=''
 	fetch=$slip/images/new.$$
-	source=$(conf path_in_repo)/$1
+	source=$(in_repo "$1")
 	rm -rf "$slip"/images/new.*
 	mkdir -p "$fetch" 2>/dev/null || {
 		why="cannot make '$fetch' (is the disk full?)"
 		return 2
 	}
-	manifest_check "$1" && room_check &&
-		fetch_file "$packed" "$(manifest packed_sha256)" "$(manifest packed_size)" && unpack &&
-		machine_check "$fetch/$image" && fetch_others || {
+	seed=
+	if is_seed; then
+		seed=1
+		seed_fetch "$1"
+	else
+		manifest_check "$1" && room_check &&
+			fetch_file "$packed" "$(manifest packed_sha256)" "$(manifest packed_size)" && unpack &&
+			machine_check "$fetch/$image" && fetch_others
+	fi || {
 		code=$?
 		rm -rf "$fetch"
 		return $code
@@ -219,7 +248,7 @@ fetch_image() {
 	chmod 755 "$slip/images" "$fetch" "$fetch/$image"
 	sha=$(manifest image_sha256) size=$(manifest image_size) image=$slip/images/$1/$image
 	[ "$(manifest arch)" = "$(box_arch)" ] || say "$(short "$1"): for $(manifest arch), runs emulated"
-	printf 'image=%s\nsha256=%s\n' "${image##*/}" "$sha" >"$fetch/record" && sync_file "$fetch"/* && rm -f "$fetch/flat" &&
+	printf 'image=%s\nsha256=%s\nseed=%s\n' "${image##*/}" "$sha" "$seed" >"$fetch/record" && sync_file "$fetch"/* && rm -f "$fetch/flat" &&
 		rm -rf "${slip:?}/images/$1" && mv "$fetch" "$slip/images/$1" || {
 		why="cannot write '$slip/images/$1' (is the disk full?)"
 		return 2

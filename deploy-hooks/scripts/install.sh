@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # `install` and `uninstall`: the hook, the poll, the settings and the installed scripts.
-# shellcheck disable=SC2154,SC2015 # shared variables; "a && b || c": c for either
+# shellcheck disable=SC2034,SC2154,SC2015 # shared variables; "a && b || c": c for either
 
 hook_text() {
 	cat <<'END'
@@ -53,6 +53,13 @@ hook_path() {
 
 hook_install() {
 	hook=$(hook_path)
+	# The hook of 2015 destroys what runs before it looks at anything: it and ours cannot both be there.
+	case $(conf compat):$(readlink "$hook") in
+	seed:*/scripts/post-merge.hook)
+		mv -f "$hook" "$hook.seed" || die "cannot move '$hook'"
+		say "the hook of before is '$hook.seed' now; uninstall puts it back"
+		;;
+	esac
 	if [ -e "$hook" ] && ! grep -q '^# slipway: ' "$hook"; then
 		if grep -q 'slipway/scripts/deploy' "$hook"; then return 0; fi
 		# shellcheck disable=SC2016 # to be pasted as it is
@@ -177,7 +184,7 @@ cmd_install() {
 	said=$(driver check 2>&1) || die "$said"
 	hook_install
 	cron_install $cron
-	say "installed: $(conf driver), $(conf path_in_repo)/latest, http://$(conf listen)$(conf probe)"
+	say "installed: $(conf driver), $(in_repo latest), http://$(conf listen)$(conf probe)"
 	cd "$slip" || exit 1
 	cmd_deploy install
 }
@@ -210,6 +217,7 @@ cmd_uninstall() {
 	cron_remove
 	hook=$(hook_path)
 	if [ -f "$hook" ] && grep -q '^# slipway: ' "$hook"; then rm -f "$hook"; fi
+	if [ -L "$hook.seed" ] && [ ! -e "$hook" ]; then mv "$hook.seed" "$hook"; fi
 	made=$(sed -n 's/^hooks=//p' "$slip/made" 2>/dev/null)
 	[ -z "$made" ] || rmdir "$made" 2>/dev/null
 	cd "$gitdir" || exit 1

@@ -8,7 +8,7 @@
 #
 # state/deploying says how far it is, so that a run after a kill -9 or a power cut knows. Steps before the switch are
 # begun anew; from the switch on, what runs decides.
-# shellcheck disable=SC2154 # why, image, slip…: shared with the other parts
+# shellcheck disable=SC2154,SC2015 # why, image, slip…: shared with the other parts
 
 step() {
 	printf 'commit=%s\nstep=%s\nattempt=%s\nhow=%s\n' "$commit" "$1" "$attempt" "$how" | write_state deploying || unwritten deploying || return
@@ -117,7 +117,7 @@ put_on_hold() {
 		echo "deploy: its console ends:"
 		tail -n 10 "$slip/state/held/$1.console" | sed 's/^/	/'
 	} >&2
-	hold "$1" "$2" || complain "$why"
+	hold "$1" "$2" "$(published_id "$1")" || complain "$why"
 	rm -f "$slip/state/deploying"
 }
 

@@ -11,7 +11,11 @@ cmd_status() {
 		printf 'running   %s on %s, %s %s for %s s, restarted %s times\n' "$1" "$5" "${6:-process}" "$2" "$4" "$3"
 		has=$(sha256_of "$(driver image "$1")" 2>/dev/null)
 		if [ -n "$has" ] && [ "$has" = "$(sed -n 's/^sha256=//p' "$slip/images/$1/record" 2>/dev/null)" ]; then
-			echo "proven    what runs has the manifest's SHA-256, $has"
+			if grep -qx seed=1 "$slip/images/$1/record"; then
+				echo "unproven  what runs has the SHA-256 it was unpacked with, $has; no manifest says what it should be"
+			else
+				echo "proven    what runs has the manifest's SHA-256, $has"
+			fi
 		else
 			echo "unproven  what runs has the SHA-256 ${has:-not readable}"
 		fi
