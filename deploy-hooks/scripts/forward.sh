@@ -1,11 +1,11 @@
 # shellcheck shell=sh
 # What the drivers of machines share: two slots, a and b, each with an address of its own, and the rewriting rule of
 # nftables that sends the public to one of them. A switch is the replacement of that rule, in one transaction.
-# Sourced with LISTEN and these set: name (of the site, on this box), net (8 addresses: the first is the box's end, the
+# Sourced with LISTEN and these set: site (its name on this box), net (8 addresses: the first is the box's end, the
 # next two the slots'), port (where an image serves), drain (seconds for what was begun).
 # shellcheck disable=SC2034,SC2154,SC2317 # shared variables; which functions are called is the driver's affair
 
-table=slipway-$name
+table=slipway-$site
 listen_host=${LISTEN%:*} listen_port=${LISTEN##*:}
 
 fail() {
@@ -23,7 +23,7 @@ address_of() { case $1 in a) host_part 2 ;; b) host_part 3 ;; esac; }
 
 # mac_of SLOT PREFIX: locally given, and the same for a slot at each start: nobody's table of neighbours goes stale.
 mac_of() {
-	digits=$(printf '%s' "$name-$1" | sha256sum | cut -c1-6)
+	digits=$(printf '%s' "$site-$1" | sha256sum | cut -c1-6)
 	echo "$2:$(echo "$digits" | sed 's/../&:/g; s/:$//')"
 }
 

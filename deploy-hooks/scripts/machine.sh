@@ -13,13 +13,13 @@
 # A keeper that was killed leaves its machine serving, and the next `running` sets up another, which adopts it.
 # shellcheck disable=SC2034,SC2154,SC2015,SC2030,SC2031 # shared variables; "a && b || c": c for either
 run=$SLIPWAY/run
-name=$MACHINE_NAME net=$MACHINE_NETWORK port=$MACHINE_PORT drain=$MACHINE_DRAIN
+site=$MACHINE_NAME net=$MACHINE_NETWORK port=$MACHINE_PORT drain=$MACHINE_DRAIN
 # shellcheck source-path=SCRIPTDIR source=forward.sh
 . "$SCRIPTS/forward.sh"
 
 CONSOLE_MAX=1000000
 
-link_of() { echo "slw-$name-$1"; }
+link_of() { echo "slw-$site-$1"; }
 
 # --- processes: "pid start boot" names one for good
 
