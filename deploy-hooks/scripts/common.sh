@@ -165,9 +165,18 @@ driver_settings() {
 driver_ready() {
 	driver_program=$here/drivers/$(conf driver).sh
 	export SLIPWAY="$slip" SCRIPTS="$here"
-	for name in listen run_as $(driver_settings); do
-		export "$(printf '%s' "$name" | tr '[:lower:]' '[:upper:]')=$(conf "$name")"
-	done
+	names=" listen run_as $(driver_settings | tr '\n' ' ')"
+	pairs=$(settings | names=$names kept=$slip/deploy.conf awk -F '|' '
+		BEGIN {
+			while ((getline line <ENVIRON["kept"]) > 0)
+				if ((n = index(line, "=")) && n < length(line)) is[substr(line, 1, n - 1)] = substr(line, n + 1)
+		}
+		index(ENVIRON["names"], " " $1 " ") { print toupper($1) "=" ($1 in is ? is[$1] : $2) }')
+	while IFS= read -r pair; do
+		export "${pair?}"
+	done <<-END
+		$pairs
+	END
 }
 
 # The driver is a program of its own: it gets the settings in its environment and one verb.
