@@ -27,8 +27,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	_cleanup_free_ char *line = xstrndup((const char *)data, size);
 	static struct minisign_signature s;
 	struct minisign_public pub, back;
+	static int started;
 	struct err e;
 
+	if (!started++) secret_setup();
 	secret_set(&text, data, size);
 	if (!minisign_secret_parse(&text, &key, &e)) minisign_public_of(&key, &pub);
 	if (!minisign_public_parse((const char *)data, size, &pub, &e)) {
