@@ -1,6 +1,6 @@
-/* fetch HOST PATH STOP - a client in dom0, without a library to load under emulation: GETs the page over a connection of
- * its own, some ten times a second (there is one processor for all), until the file STOP is there, and prints "<asked> <failed> <longest ms>". An answer is good
- * when its status is 200 and its body as long as it says. */
+/* fetch HOST PATH STOP - a client in dom0, without a library to load under emulation: GETs the page over a connection
+ * of its own, some ten times a second (there is one processor for all), until the file STOP is there, and prints
+ * "<asked> <failed> <longest ms>". An answer is good when its status is 200 and its body as long as it says. */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <stdio.h>
