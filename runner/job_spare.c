@@ -170,6 +170,8 @@ static int fits(const struct job *j, const struct sandbox_opts *o)
 	if (!s->box || poll(&ended, 1, 0) == 1 || j->second_half || s->network != o->network ||
 	    s->image.layers.len != j->image.layers.len)
 		return 0;
+	/* This host may have got an address since, and its owner another rule. */
+	if (!sandbox_rules_hold(s->box, o)) return 0;
 	if (a->memory_bytes != b->memory_bytes || a->cpus_milli != b->cpus_milli || a->pids != b->pids) return 0;
 	/* Without a wish it is a part of what was free then: less than now will do. */
 	if (s->disk_wish != j->spec.limits.disk_bytes || (s->disk_wish && a->disk_bytes != b->disk_bytes) ||

@@ -27,6 +27,7 @@ enum {
 	WALK_MS = 1000,
 	IDLE_FACTOR = 20,
 	DEEPEST = 400,               /* a descriptor each */
+	LOOK_FILES = 4096,           /* on a walk */
 	LEAST_FREE_BYTES = 256 << 20 /* below this, what cannot be measured is taken to be this box's */
 };
 
@@ -34,15 +35,37 @@ struct disk {
 	int data; /* the box's folder on the host, with what overlays write below it */
 	int64_t limit_bytes, limit_inodes;
 	int64_t bytes, inodes; /* of the last walk */
-	int too_deep;
+	int too_deep, stop;
 	int64_t free_at_start, free_at_walk;
 };
+
+static int64_t free_bytes(const struct disk *d)
+{
+	struct statvfs v;
+
+	return fstatvfs(d->data, &v) ? 0 : (int64_t)v.f_bavail * (int64_t)v.f_frsize;
+}
+
+/* A walk through millions of files takes seconds, in which the disk could be filled: it ends when its end is known, or
+ * when the limit went from the disk and little is left. */
+static void look_up(struct disk *d)
+{
+	int64_t now;
+
+	if (d->bytes > d->limit_bytes || (d->limit_inodes && d->inodes > d->limit_inodes)) d->stop = 1;
+	if (d->stop || d->inodes % LOOK_FILES) return;
+	now = free_bytes(d);
+	if (d->free_at_start - now <= d->limit_bytes || now >= LEAST_FREE_BYTES) return;
+	d->free_at_walk = now;
+	d->too_deep = d->stop = 1;
+}
 
 /* A file with several names is counted once in all. */
 static void count(struct disk *d, const struct stat *st)
 {
 	d->bytes += (int64_t)st->st_blocks * 512 / (S_ISDIR(st->st_mode) || !st->st_nlink ? 1 : (int64_t)st->st_nlink);
 	d->inodes++;
+	look_up(d);
 }
 
 static void walk(struct disk *d, int fd, int depth)
@@ -54,7 +77,7 @@ static void walk(struct disk *d, int fd, int depth)
 		close(fd);
 		return;
 	}
-	for (struct dirent *e; (e = readdir(list));) {
+	for (struct dirent *e; !d->stop && (e = readdir(list));) {
 		int sub;
 
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
@@ -97,18 +120,11 @@ static void measure(struct disk *d)
 	int all = openat(d->data, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *processes = opendir("/proc");
 
-	d->bytes = d->inodes = d->too_deep = 0;
+	d->bytes = d->inodes = d->too_deep = d->stop = 0;
 	if (all >= 0) walk(d, all, 0);
 	for (struct dirent *e; processes && (e = readdir(processes));)
 		if (isdigit((unsigned char)*e->d_name)) count_unlinked(d, e->d_name);
 	if (processes) closedir(processes);
-}
-
-static int64_t free_bytes(const struct disk *d)
-{
-	struct statvfs v;
-
-	return fstatvfs(d->data, &v) ? 0 : (int64_t)v.f_bavail * (int64_t)v.f_frsize;
 }
 
 static int is_over(const struct disk *d)

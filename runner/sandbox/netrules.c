@@ -77,6 +77,18 @@ static int add_refused(struct buf *b, const char *address, struct err *e)
 	return add_rule(b, address, NULL, "reject with icmpx admin-prohibited", e);
 }
 
+/* An IPv6 network without IPv4 reaches that by a translator, and through it this host again. src: RFC 6052 */
+static int add_own(struct buf *b, const char *address, struct err *e)
+{
+	unsigned char translated[16] = {0, 0x64, 0xff, 0x9b};
+	char text[INET6_ADDRSTRLEN];
+
+	if (add_refused(b, address, e)) return -1;
+	if (inet_pton(AF_INET, address, translated + 12) != 1) return 0;
+	inet_ntop(AF_INET6, translated, text, sizeof(text));
+	return add_refused(b, text, e);
+}
+
 static int add_allowed(struct buf *b, const char *row, struct err *e)
 {
 	_cleanup_vec_ struct vec words = VEC_INIT;
@@ -98,7 +110,7 @@ int netrules_text(const struct netrules *r, char **text_r, struct err *e)
 	for (size_t i = 0; i < r->servers.len && !failed; i++)
 		failed = add_rule(&b, r->servers.items[i], "53", "accept", e);
 	for (size_t i = 0; i < r->allow.len && !failed; i++) failed = add_allowed(&b, r->allow.items[i], e);
-	for (size_t i = 0; i < r->own.len && !failed; i++) failed = add_refused(&b, r->own.items[i], e);
+	for (size_t i = 0; i < r->own.len && !failed; i++) failed = add_own(&b, r->own.items[i], e);
 	for (size_t i = 0; i < ARRAY_LEN(refused) && !failed; i++) failed = add_refused(&b, refused[i], e);
 	buf_adds(&b, " }\n}\n");
 	if (!failed && b.overflow) failed = err_set(e, ERR_INPUT, "too many addresses for one box's rules");
@@ -118,13 +130,16 @@ int netrules_list(const char *path, struct vec *to, struct err *e)
 	if (fs_read_file(path, &text, e)) return -1;
 	for (const char *p = buf_str(&text); *p;) {
 		size_t len = strcspn(p, "\n"), used = strcspn(p, "#\n");
-		_cleanup_free_ char *row = xstrndup(p, used);
+		size_t blank = strspn(p, " \t");
+		_cleanup_free_ char *row = NULL;
 		struct netrules probe = {0};
 		char *ignored;
 		int failed;
 
+		while (used > blank && strchr(" \t", p[used - 1])) used--;
+		row = xstrndup(p + blank, used > blank ? used - blank : 0);
 		p += len + (p[len] == '\n');
-		if (!row[strspn(row, " \t")]) continue;
+		if (!*row) continue;
 		vec_add(&probe.allow, row);
 		failed = netrules_text(&probe, &ignored, e);
 		netrules_release(&probe);

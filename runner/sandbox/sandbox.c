@@ -35,6 +35,7 @@ enum { OWN_PIDS = 9, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS =
 struct sandbox {
 	struct cgroup cgroup;
 	char *dir, *trees;
+	char *rules; /* of its network; NULL: it has none */
 	int sock;
 	int pidfd;
 	pid_t pid;
@@ -201,25 +202,44 @@ static void note_limits(const struct sandbox *s, const struct sandbox_opts *o, s
 {
 	/* Of one file at once, by the kernel; of all together, measured. */
 	m->n[1] = m->n[3] = o->limits.disk_bytes;
+	if (o->limits.disk_bytes)
+		vec_addf(notes,
+			 "disk limit %lld MB: measured, not rationed; what goes over it is ended, some tenths of a "
+			 "second late",
+			 (long long)(o->limits.disk_bytes >> 20));
 	if (o->limits.pids && !s->cgroup.dir[CGROUP_PIDS]) {
 		m->n[2] = o->limits.pids + OWN_PIDS;
 		vec_addf(notes, "pids limit for each user in the container only: %d", o->limits.pids);
 	}
 }
 
-/* What its network does not reach, before there is one. */
-static int send_rules(struct sandbox *s, const struct sandbox_opts *o, struct err *e)
+static int rules_now(const struct sandbox_opts *o, char **text_r, struct err *e)
 {
 	__attribute__((cleanup(netrules_release))) struct netrules rules = {0};
-	_cleanup_free_ char *text = NULL;
-	struct proto_msg m;
-	int result;
 
 	if (o->allow && netrules_list(o->allow, &rules.allow, e)) return -1;
 	if (o->refuse && netrules_list(o->refuse, &rules.refuse, e)) return -1;
-	if (netrules_look(&rules, e) || netrules_text(&rules, &text, e)) return -1;
+	return netrules_look(&rules, e) || netrules_text(&rules, text_r, e) ? -1 : 0;
+}
+
+int sandbox_rules_hold(const struct sandbox *s, const struct sandbox_opts *o)
+{
+	_cleanup_free_ char *now = NULL;
+	struct err ignored;
+
+	if (!o->network) return !s->rules;
+	return s->rules && !rules_now(o, &now, &ignored) && !strcmp(now, s->rules);
+}
+
+/* What its network does not reach, before there is one. */
+static int send_rules(struct sandbox *s, const struct sandbox_opts *o, struct err *e)
+{
+	struct proto_msg m;
+	int result;
+
+	if (rules_now(o, &s->rules, e)) return -1;
 	proto_msg_init(&m, BOX_RULES);
-	vec_add(&m.s, text);
+	vec_add(&m.s, s->rules);
 	result = ask(s, &m, NULL, e);
 	proto_msg_release(&m);
 	return result;
@@ -781,6 +801,7 @@ void sandbox_close(struct sandbox **sp)
 	remove_files(s->dir);
 	free(s->dir);
 	free(s->trees);
+	free(s->rules);
 	free_p(sp);
 }
 

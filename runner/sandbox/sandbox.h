@@ -48,6 +48,10 @@ struct sandbox_opts {
  *  err  ERR_MISSING a program is not installed; ERR_SYS, ERR_DENIED with "run: runner doctor" where it helps */
 int sandbox_open(const struct sandbox_opts *o, struct sandbox **s_r, struct vec *notes, struct err *e) MUST_USE;
 
+/* sandbox_rules_hold - would a box that is opened now have the network that this one has: the same rules, from the same
+ * addresses and name servers of this host and the same of its owner's files? */
+int sandbox_rules_hold(const struct sandbox *s, const struct sandbox_opts *o);
+
 /* Files into the box, before or between runs (ERR_BUSY while one runs); paths are the container's, parents are made.
  * What was there under that name is replaced. */
 int sandbox_put_file(struct sandbox *s, const char *path, const void *data, size_t len, unsigned mode,
