@@ -118,6 +118,19 @@ static int mount_proc(struct err *e)
 	return mount_at("proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, e);
 }
 
+/* What git, libarchive and nft have no business with when a stranger's bytes turn them: in an ordinary user's box they
+ * are that user. What is needed of it was opened before. */
+static int hide_homes(struct err *e)
+{
+	const char *const homes[] = {"/home", "/root"};
+
+	for (size_t i = 0; i < ARRAY_LEN(homes); i++)
+		if (fs_exists(homes[i]) &&
+		    mount_at("tmpfs", homes[i], MS_RDONLY | MS_NOSUID | MS_NODEV, "mode=0555,size=4k", e))
+			return -1;
+	return 0;
+}
+
 static int mount_home(struct err *e)
 {
 	const char *const folders[] = {BOX_ROOT, BOX_BUNDLE, BOX_STATE, BOX_HOME "/host"};
@@ -130,7 +143,7 @@ static int mount_home(struct err *e)
 		return -1;
 	for (size_t i = 0; i < ARRAY_LEN(folders); i++)
 		if (mkdir(folders[i], 0700)) return err_sys(e, "cannot make folder '%s' in the box", folders[i]);
-	return 0;
+	return hide_homes(e);
 }
 
 static uint64_t hard_limit(int resource)

@@ -519,6 +519,35 @@ static void test_network_by_pasta_never_reaches_the_hosts_loopback(void **state)
 	await_count("pasta -q --config-net", 0);
 }
 
+/* The first of pid's children. */
+static int child_of(int pid)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/task/%d/children", pid, pid);
+	_cleanup_buf_ struct buf text = BUF_INIT(4096);
+
+	must(fs_read_file(path, &text, &failure));
+	return (int)strtol(buf_str(&text), NULL, 10);
+}
+
+/* What git and libarchive could read of the user's own, who they are in an ordinary user's box. */
+static void test_the_boxs_own_programs_see_no_homes(void **state)
+{
+	static const char *const homes[] = {"home", "root"};
+
+	(void)state;
+	open_box((struct sandbox_limits){0}, 0);
+	for (size_t i = 0; i < ARRAY_LEN(homes); i++) {
+		_cleanup_free_ char *path = xasprintf("/proc/%d/root/%s", child_of(child_of((int)getpid())), homes[i]);
+		DIR *list = opendir(path);
+		int n = 0;
+
+		if (!list) fail_msg("cannot open '%s'", path);
+		while (readdir(list)) n++;
+		closedir(list);
+		assert_int_equal(n, 2); /* . and .. */
+	}
+}
+
 /* --- limits --- */
 
 static int has_note(const char *start_)
@@ -937,6 +966,7 @@ int main(void)
 		box_test(test_all_dies_with_the_leader_and_is_swept),
 		box_test(test_privileges_are_dropped),
 		box_test(test_the_host_is_not_seen),
+		box_test(test_the_boxs_own_programs_see_no_homes),
 		box_test(test_no_network_unless_asked),
 		box_test(test_network_by_pasta_never_reaches_the_hosts_loopback),
 		box_test(test_pids_limit),
