@@ -163,7 +163,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/slipway $(DESTDIR)$(PREFIX)/share/slipway $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 $(B)/bin/runner $(B)/bin/senv $(B)/bin/slipway-supervise $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(B)/bin/slipway-init $(B)/bin/slipway-job $(B)/bin/slipway-runner $(DESTDIR)$(PREFIX)/libexec/slipway
-	cp -R deploy-hooks $(DESTDIR)$(PREFIX)/share/slipway
+	cp -R deploy-hooks ci-templates $(DESTDIR)$(PREFIX)/share/slipway
 	install -m 644 docs/ci.schema.json $(DESTDIR)$(PREFIX)/share/slipway
 	$(B)/bin/senv completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/senv
 	$(B)/bin/senv completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_senv

@@ -28,6 +28,7 @@
 #include "runner/publish/leak.h"
 #include "runner/publish/publish.h"
 #include "runner/publish/remote.h"
+#include "runner/settings.h"
 #include "senv/keys.h"
 #include "senv/seal.h"
 
@@ -155,6 +156,7 @@ static const struct option options[] = {
 	{"state", required_argument, NULL, 't'},
 	{"patience", required_argument, NULL, 'P'},
 	{"stall", required_argument, NULL, 'T'},
+	{"ci", required_argument, NULL, 'I'},
 	{"json", no_argument, NULL, 'J'},
 	{NULL, 0, NULL, 0},
 };
@@ -273,8 +275,9 @@ static int fill_defaults(struct publish_request *r, const char *state, struct er
 }
 
 /* Returns 2 for wrong usage. */
-static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
+static int read_options(int argc, char **argv, const struct vec *globs, struct order *o, struct err *e)
 {
+	_cleanup_vec_ struct vec files = VEC_INIT;
 	const char *request = NULL, *key_fd = NULL, *key_env = NULL, *state = NULL;
 	int c, asked = 0;
 
@@ -311,6 +314,7 @@ static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
 		case 'T':
 			if (seconds_of(optarg, "--stall", &o->request.stall_s, e)) return -1;
 			break;
+		case 'I': break; /* settings_line has read it */
 		case 'L': o->request.no_latest = 1; break;
 		case 'J': o->as_json = 1; break;
 		default: return 2;
@@ -320,13 +324,24 @@ static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
 		o->as_json = o->leader = 1;
 		return asked > 1 || optind < argc ? 2 : read_request(request, o, e);
 	}
-	if (optind == argc || !o->request.remote || !o->request.path || !o->request.commit || (key_fd && key_env))
-		return 2;
+	if (optind < argc)
+		for (int i = optind; i < argc; i++) vec_add(&files, argv[i]);
+	else if (settings_files(globs, &files, e))
+		return -1;
+	if (!files.len || !o->request.remote || !o->request.path || !o->request.commit || (key_fd && key_env)) return 2;
 	if (key_fd && key_from_fd(key_fd, o, e)) return -1;
 	if (key_env && key_from_env(key_env, o, e)) return -1;
-	return add_files(&o->request, argv + optind, (size_t)(argc - optind), e) || fill_defaults(&o->request, state, e)
-		       ? -1
-		       : 0;
+	return add_files(&o->request, vec_argv(&files), files.len, e) || fill_defaults(&o->request, state, e) ? -1 : 0;
+}
+
+static int read_arguments(int argc, char **argv, struct order *o, struct err *e)
+{
+	_cleanup_vec_ struct vec line = VEC_INIT, globs = VEC_INIT;
+
+	if (argc > 1 && !strcmp(argv[1], "--request")) return read_options(argc, argv, &globs, o, e);
+	for (int i = 1; i < argc; i++) o->as_json |= !strcmp(argv[i], "--json");
+	if (settings_line(argc, argv, options, &line, &globs, e)) return -1;
+	return read_options((int)line.len, vec_argv(&line), &globs, o, e);
 }
 
 /* --- the result --- */

@@ -47,7 +47,7 @@ static const struct command commands[] = {
 	{"reconcile", cmd_reconcile, "[--state DIR] [--repo NAME]",
 	 "find pushes that nobody told of, and have them built"},
 	{"publish", WHOLE(cmd_publish),
-	 "--repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
+	 "[--ci FILE] --repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
 	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--event N] [--keep N] [--no-latest] "
 	 "[--sign-key FILE] [--message TEXT] [--author 'NAME <MAIL>'] [--mode MODE] "
 	 "[--compress bzip2|xz|zstd|none] [--secret-env NAME]... [--known-hosts FILE] [--cache DIR] "
