@@ -1,10 +1,13 @@
 /* Where things are on this box. */
 #include "runner/home.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/un.h>
@@ -64,6 +67,27 @@ int home_open(const char *flag, struct home *h, struct err *e)
 		}
 	}
 	return 0;
+}
+
+/* ext4 then looks for room for each folder below anywhere on the disk, as for those at the top, and not beside its
+ * parent: thousands of files come and go with the jobs, and a file system without a journal looks at each that went
+ * lately for every new one in the same place. Not all file systems have the flag. */
+void home_spread(const struct home *h)
+{
+	static const char *const folders[] = {"jobs", "spare"};
+
+	for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+		_cleanup_free_ char *path = home_file(h, folders[i]);
+		_cleanup_close_ int fd = -1;
+		struct err ignored;
+		int flags;
+
+		if (fs_mkdirs(path, 0700, &ignored)) continue;
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 || ioctl(fd, FS_IOC_GETFLAGS, &flags) || flags & FS_TOPDIR_FL) continue;
+		flags |= FS_TOPDIR_FL;
+		if (ioctl(fd, FS_IOC_SETFLAGS, &flags)) errno = 0;
+	}
 }
 
 void home_release(struct home *h)

@@ -33,6 +33,9 @@ char *home_repo(const struct home *h, int64_t repo_id, const char *name); /* nam
 char *home_job(const struct home *h, int64_t job_id, const char *name);
 char *home_file(const struct home *h, const char *name);
 
+/* home_spread - has folders of jobs lie apart from each other on the disk, where the file system can be told to. */
+void home_spread(const struct home *h);
+
 /* The reserve: a file that keeps some megabytes free for the journal and for deleting on a full disk. home_keep_reserve
  * makes it where it is not there and there is room; home_use_reserve gives it up. Neither fails. */
 void home_keep_reserve(const struct home *h);

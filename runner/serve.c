@@ -522,6 +522,7 @@ static int start(struct serve *s, const char *host, int port, struct err *e)
 	    store_open(db, &s->store, e) || open_wake(s, e) || settle_what_was_running(s, e))
 		return -1;
 	home_keep_reserve(&s->home);
+	home_spread(&s->home);
 	if (start_sweep(s, e)) return -1;
 	if (open_http(s, host, port, e)) return -1;
 	s->reconciler = reconciler_start(s->loop, s->home.state, (int64_t)s->reconcile_s * 1000);
