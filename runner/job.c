@@ -156,11 +156,10 @@ static int start_script(struct job *j, struct script_run *r, struct err *e)
 	return sandbox_start(j->box, &run, e);
 }
 
-/* Synced rows that nothing of the start depends on: the script does not wait for them. */
+/* A row that nothing of the start depends on: the script does not wait for them. */
 static int note_start(struct job *j, struct err *e)
 {
-	job_says(j, "script");
-	return store_job_image(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e);
+	return store_job_script(j->store, j->row.id, j->row.attempt, j->image.digest, j->image.emulated, e);
 }
 
 static int run_script(struct job *j, struct script_run *r, struct err *e)

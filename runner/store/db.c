@@ -146,6 +146,11 @@ void db_close(struct db **dbp)
 	*dbp = NULL;
 }
 
+int db_lazy(struct db *db, int lazy, struct err *e)
+{
+	return db_script(db, lazy ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", e);
+}
+
 int db_version(struct db *db, int64_t *version_r, struct err *e)
 {
 	int64_t others;

@@ -43,6 +43,10 @@ void db_close(struct db **db);
 /* How long a statement waits for another process's lock before it is ERR_BUSY; 15 s unless told. */
 void db_patience(struct db *db, int ms);
 
+/* db_lazy - whether what is committed from here on may be gone again after a power cut (never after a crash of ours,
+ * and never half of it): it is for others to see, and the next commit that is not lazy has it on the disk too. */
+int db_lazy(struct db *db, int lazy, struct err *e) MUST_USE;
+
 /* A number that changes with every commit, ours or another process's. */
 int db_version(struct db *db, int64_t *version_r, struct err *e) MUST_USE;
 

@@ -201,19 +201,31 @@ static int report(struct store *s, int64_t id, int attempt, const char *sql, str
 	return changed ? db_commit(&tx, e) : explain(s, id, attempt, -1, e);
 }
 
+/* What is for people who watch, and means nothing after a power cut: the job is run again then. */
+static int mention(struct store *s, int64_t id, int attempt, const char *sql, struct db_args args, struct err *e)
+{
+	struct err late;
+	int failed = db_lazy(s->db, 1, e) || report(s, id, attempt, sql, args, e);
+
+	if (!db_lazy(s->db, 0, &late)) return failed ? -1 : 0;
+	if (!failed) *e = late;
+	return -1;
+}
+
 #define WHERE_LIVE " AND state IN ('running', 'publishing')"
 
 int store_job_step(struct store *s, int64_t id, int attempt, const char *step, struct err *e)
 {
-	return report(s, id, attempt, "UPDATE jobs SET step = $1 WHERE id = $2 AND attempt = $3" WHERE_LIVE,
-		      DB_ARGS(db_text(step), db_int(id), db_int(attempt)), e);
+	return mention(s, id, attempt, "UPDATE jobs SET step = $1 WHERE id = $2 AND attempt = $3" WHERE_LIVE,
+		       DB_ARGS(db_text(step), db_int(id), db_int(attempt)), e);
 }
 
-int store_job_image(struct store *s, int64_t id, int attempt, const char *digest, int emulated, struct err *e)
+int store_job_script(struct store *s, int64_t id, int attempt, const char *digest, int emulated, struct err *e)
 {
-	return report(s, id, attempt,
-		      "UPDATE jobs SET image_digest = $1, emulated = $2 WHERE id = $3 AND attempt = $4" WHERE_LIVE,
-		      DB_ARGS(db_text(digest), db_int(!!emulated), db_int(id), db_int(attempt)), e);
+	return mention(s, id, attempt,
+		       "UPDATE jobs SET step = 'script', image_digest = $1, emulated = $2 WHERE id = $3 AND attempt = "
+		       "$4" WHERE_LIVE,
+		       DB_ARGS(db_text(digest), db_int(!!emulated), db_int(id), db_int(attempt)), e);
 }
 
 int store_build_image_pin(struct store *s, int64_t build_id, const char *name, const char *reference,
@@ -243,8 +255,8 @@ int store_build_image_get(struct store *s, int64_t build_id, const char *name, c
 
 int store_job_first_log(struct store *s, int64_t id, int attempt, int64_t now_ms, struct err *e)
 {
-	return report(s, id, attempt, "UPDATE jobs SET first_log_ms = $1 WHERE id = $2 AND attempt = $3" WHERE_LIVE,
-		      DB_ARGS(db_int(now_ms), db_int(id), db_int(attempt)), e);
+	return mention(s, id, attempt, "UPDATE jobs SET first_log_ms = $1 WHERE id = $2 AND attempt = $3" WHERE_LIVE,
+		       DB_ARGS(db_int(now_ms), db_int(id), db_int(attempt)), e);
 }
 
 int store_job_published(struct store *s, int64_t id, int attempt, const struct publication_new *p, int64_t now_ms,

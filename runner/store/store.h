@@ -201,7 +201,9 @@ int store_job_live(struct store *s, struct job_row **rows_r, size_t *n_r, struct
 /* What a leader reports about itself. `attempt` guards against a leader that was given up: ERR_DENIED if the row
  * has moved on (also store_job_publishing of a job that was asked to cancel: it is too late to publish). */
 int store_job_step(struct store *s, int64_t id, int attempt, const char *step, struct err *e) MUST_USE;
-int store_job_image(struct store *s, int64_t id, int attempt, const char *digest, int emulated, struct err *e) MUST_USE;
+/* The script is what it does now, on this image. */
+int store_job_script(struct store *s, int64_t id, int attempt, const char *digest, int emulated,
+		     struct err *e) MUST_USE;
 /* What an image's name stands for in all jobs of a build: the first word holds. digest_r NULL: none; get: 1 nobody has
  * said yet. */
 int store_build_image_pin(struct store *s, int64_t build_id, const char *name, const char *reference,

@@ -640,8 +640,8 @@ static void test_a_job_from_queue_to_publish(void **state)
 
 	assert_int_equal(build_state_of(f, build), BUILD_RUNNING);
 	assert_int_equal(store_job_claim(f->other, 1, &j, &f->e), 1);
-	ok(store_job_step(f->s, id, 1, "script", &f->e));
-	ok(store_job_image(f->s, id, 1, "sha256:1", 1, &f->e));
+	ok(store_job_step(f->s, id, 1, "image", &f->e));
+	ok(store_job_script(f->s, id, 1, "sha256:1", 1, &f->e));
 	ok(store_job_first_log(f->s, id, 1, 4001, &f->e));
 	ok(store_job_publishing(f->s, id, 1, &f->e));
 	ok(store_job_live(f->other, &live, &n, &f->e));
@@ -695,7 +695,7 @@ static void test_lost_job_is_tried_three_times(void **state)
 	for (int attempt = 1; attempt <= 3; attempt++) {
 		assert_int_equal(build_state_of(f, build), attempt == 1 ? BUILD_QUEUED : BUILD_RUNNING);
 		id = claim(f, attempt);
-		ok(store_job_image(f->s, id, attempt, "sha256:1", 0, &f->e));
+		ok(store_job_script(f->s, id, attempt, "sha256:1", 0, &f->e));
 		ok(store_job_lost(f->other, id, attempt, "leader gone", 5000 + attempt, &f->e));
 		assert_int_equal(job_state_of(f, id), attempt < 3 ? JOB_QUEUED : JOB_ERRORED);
 	}
@@ -716,7 +716,7 @@ static void test_new_attempt_starts_clean(void **state)
 
 	add_build(f, "d1", commit_a, 1);
 	id = claim(f, 1);
-	ok(store_job_image(f->s, id, 1, "sha256:1", 1, &f->e));
+	ok(store_job_script(f->s, id, 1, "sha256:1", 1, &f->e));
 	ok(store_job_first_log(f->s, id, 1, 4001, &f->e));
 	ok(store_job_lost(f->s, id, 1, "leader gone", 5000, &f->e));
 	ok(store_job_get(f->s, id, &j, &f->e));
@@ -751,7 +751,7 @@ static void test_leader_that_was_given_up_is_denied(void **state)
 	assert_int_equal(job_state_of(f, id), JOB_RUNNING);
 	ok(store_job_finish(f->s, id, 2, &passed, 1, &f->e));
 	fails(store_job_finish(f->other, id, 2, &passed, 1, &f->e), ERR_DENIED, "has moved on: it is passed");
-	fails(store_job_image(f->other, id, 2, "x", 0, &f->e), ERR_DENIED, "has moved on: it is passed");
+	fails(store_job_script(f->other, id, 2, "x", 0, &f->e), ERR_DENIED, "has moved on: it is passed");
 	fails(store_job_step(f->s, 99, 1, "x", &f->e), ERR_MISSING, "no job 99");
 }
 
