@@ -32,7 +32,7 @@ enum {
 	EOF_GRACE_MS = 3000, /* the container has ended; who still holds its output gets this long */
 };
 
-static const char source_dir[] = JOB_SOURCE_DIR, script_path[] = "/.slipway/script";
+static const char source_dir[] = JOB_SOURCE_DIR, script_path[] = JOB_SCRIPT_PATH;
 
 /* --- the script's run --- */
 
@@ -301,8 +301,7 @@ static int open_box(struct job *j, int with_cache, struct err *e)
 	if (sandbox_put_tree(j->box, tree, source_dir, e) || job_put_submodules(j, source_dir, e)) return -1;
 	rc = with_cache ? job_cache_restore(j, e) : 0;
 	if (rc) return rc;
-	if (job_put_tools(j, e)) return -1;
-	return sandbox_put_file(j->box, script_path, script, strlen(script), 0644, e);
+	return job_put_script(j, script, e);
 }
 
 static int make_box(struct job *j, struct err *e)

@@ -12,7 +12,8 @@
 #include "runner/store/store.h"
 
 /* In the box. */
-#define JOB_END_PATH "/.slipway/end"   /* not empty until the script has come to its own end */
+#define JOB_END_PATH "/.slipway/end" /* not empty until the script has come to its own end */
+#define JOB_SCRIPT_PATH "/.slipway/script"
 #define JOB_TOOLS_PATH "/.slipway/bin" /* commands for what the script starts; last on PATH */
 
 /* What one leader holds; shared by job*.c alone. */
@@ -143,8 +144,9 @@ void job_exec_shell(struct job *j);
 
 /* --- job_tools.c: what is beside the script in the box --- */
 
-/* The tools, and the file that tells of the script's end. */
-int job_put_tools(struct job *j, struct err *e) MUST_USE;
+int job_put_tools(struct sandbox *box, struct err *e) MUST_USE;
+/* The script and the file that tells of its end; the tools too, where the box was not made ahead with them. */
+int job_put_script(struct job *j, const char *script, struct err *e) MUST_USE;
 /* Did the script come to its own end? 0: no */
 int job_reached_end(struct job *j);
 

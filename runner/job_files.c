@@ -121,10 +121,11 @@ static int take_file(void *arg, const char *path, int fd, unsigned mode, uint64_
 	return t->listed ? list_file(j, path, mode, e) : 0;
 }
 
-static int empty_folder(struct job *j, const char *name, char **path_r, struct err *e)
+/* Of an earlier attempt. It is made again by the first file. */
+static int no_folder(struct job *j, const char *name, char **path_r, struct err *e)
 {
 	*path_r = xasprintf("%s/%s", j->dir, name);
-	return fs_remove_tree(*path_r, e) || fs_mkdirs(*path_r, 0700, e) ? -1 : 0;
+	return fs_remove_tree(*path_r, e);
 }
 
 /* first_r, may be NULL: the first match; caller frees. In `out` there must be one. */
@@ -160,7 +161,7 @@ int job_collect(struct job *j, struct err *e)
 	_cleanup_free_ char *artifacts = NULL, *out = NULL;
 	const struct plan_publish *p = &j->spec.publish;
 
-	if (empty_folder(j, "artifacts", &artifacts, e) || empty_folder(j, "out", &out, e)) return -1;
+	if (no_folder(j, "artifacts", &artifacts, e) || no_folder(j, "out", &out, e)) return -1;
 	for (size_t i = 0; i < j->spec.artifacts.len; i++) {
 		struct taking t = {.job = j, .to = artifacts};
 

@@ -99,6 +99,7 @@ int job_spare_make(struct job *j, int64_t like, struct err *e)
 	s->out = p[0];
 	theirs = p[1];
 	fcntl(theirs, F_SETPIPE_SZ, 1 << 20);
+	if (job_put_tools(s->box, e)) return -1;
 	if (sandbox_ready(s->box, 0, theirs, JOB_STOP_GRACE_MS, e)) return -1;
 	note_layers(&j->image, s->inodes);
 	s->image = j->image;

@@ -9,14 +9,27 @@
 
 static const char not_yet[] = "the script has not come to its end\n";
 
-int job_put_tools(struct job *j, struct err *e)
+int job_put_tools(struct sandbox *box, struct err *e)
 {
-	for (const char *const *name = script_tools; *name; name++) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", JOB_TOOLS_PATH, *name), *text = script_tool(*name);
+	_cleanup_vec_ struct vec paths = VEC_INIT, texts = VEC_INIT;
+	struct sandbox_file files[8];
+	size_t n = 0;
 
-		if (sandbox_put_file(j->box, path, text, strlen(text), 0755, e)) return -1;
+	for (; script_tools[n]; n++) {
+		if (n == ARRAY_LEN(files)) die("too many tools");
+		vec_addf(&paths, "%s/%s", JOB_TOOLS_PATH, script_tools[n]);
+		vec_take(&texts, script_tool(script_tools[n]));
+		files[n] = (struct sandbox_file){paths.items[n], texts.items[n], 0755};
 	}
-	return sandbox_put_file(j->box, JOB_END_PATH, not_yet, strlen(not_yet), 0644, e);
+	return sandbox_put_files(box, files, n, e);
+}
+
+int job_put_script(struct job *j, const char *script, struct err *e)
+{
+	const struct sandbox_file files[] = {{JOB_END_PATH, not_yet, 0644}, {JOB_SCRIPT_PATH, script, 0644}};
+
+	if (j->ready_out <= 0 && job_put_tools(j->box, e)) return -1;
+	return sandbox_put_files(j->box, files, ARRAY_LEN(files), e);
 }
 
 static int is_empty(void *arg, const char *path, int fd, unsigned mode, uint64_t size, struct err *e)

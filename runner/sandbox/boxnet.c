@@ -212,9 +212,8 @@ int box_net_files(int root, int network, struct err *e)
 {
 	_cleanup_free_ char *servers = NULL;
 
-	if (put_text(root, "/etc/hosts",
-		     "127.0.0.1 localhost " OCI_HOSTNAME "\n::1 localhost ip6-localhost ip6-loopback\n", e))
-		return -1;
+	/* Where the image has the very same, its folder need not be copied up. */
+	if (!tree_has_text(root, "/etc/hosts", OCI_HOSTS) && put_text(root, "/etc/hosts", OCI_HOSTS, e)) return -1;
 	if (!network) return 0;
 	servers = box_net_servers();
 	return put_text(root, "/etc/resolv.conf", servers, e);

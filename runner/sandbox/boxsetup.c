@@ -110,6 +110,17 @@ static int mount_overlay(const struct proto_msg *m, struct err *e)
 	return err_sys(e, "cannot mount the box's file system (run: runner doctor)");
 }
 
+/* What we put beside the script is no part of what the job writes: it costs the disk nothing, and goes with the box. */
+static int mount_own(int root, struct err *e)
+{
+	_cleanup_close_ int dir = -1;
+	char at[32];
+
+	if (tree_mkdirs(root, OCI_OWN_PATH, &dir, e)) return -1;
+	snprintf(at, sizeof(at), "/proc/self/fd/%d", dir);
+	return mount_at("tmpfs", at, MS_NOSUID | MS_NODEV, "mode=0755,size=64m", e);
+}
+
 /* Nothing of the box is seen outside, and unmounts outside are not held up by it. */
 static int mount_proc(struct err *e)
 {
@@ -202,7 +213,7 @@ int box_setup(struct proto_msg *m, const char *rules, struct box_place *p_r, str
 	root = open(BOX_ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) return err_sys(e, "cannot open the box's file system");
 	free_ports();
-	if (box_net_files(root, network, e) || write_config(m, e)) return -1;
+	if (mount_own(root, e) || box_net_files(root, network, e) || write_config(m, e)) return -1;
 	*p_r = (struct box_place){.root = root, .crun = crun, .data = proto_msg_take_fd(m, 1), .trees = trees};
 	if (m->n[3] > 0 && box_disk_watch(p_r->data, m->n[3], &p_r->over_disk, &p_r->disk_watch, e)) return -1;
 	root = crun = trees = -1;

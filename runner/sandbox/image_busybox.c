@@ -14,6 +14,7 @@
 #include "lib/fs.h"
 #include "runner/sandbox/host.h"
 #include "runner/sandbox/layer.h"
+#include "runner/sandbox/oci.h"
 
 enum { MAX_BINARY = 16 << 20 };
 
@@ -32,7 +33,7 @@ static const struct {
 } files[] = {
 	{"etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"},
 	{"etc/group", "root:x:0:\nnogroup:x:65534:\n"},
-	{"etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"},
+	{"etc/hosts", OCI_HOSTS},
 	{"etc/resolv.conf", ""},
 };
 

@@ -79,7 +79,7 @@ void image_key(const struct image_want *want, const char *file_hash, const char 
 	else if (want->ref.kind == IMAGEREF_DEBIAN)
 		buf_addf(&text, "suite %s\narch %s\n", want->ref.of, want->arch);
 	else
-		buf_addf(&text, "arch %s\n", want->arch);
+		buf_addf(&text, "arch %s\nfiles 2\n", want->arch);
 	key_of(&text, owner, key_r);
 }
 

@@ -24,8 +24,10 @@ struct oci_opts {
 	size_t nrlimits;
 };
 
+#define OCI_OWN_PATH "/.slipway"       /* a folder in the container for what is not the image's */
 #define OCI_INIT_PATH "/.slipway/init" /* where the container finds init */
 #define OCI_HOSTNAME "slipway"
+#define OCI_HOSTS "127.0.0.1 localhost " OCI_HOSTNAME "\n::1 localhost ip6-localhost ip6-loopback\n" /* /etc/hosts */
 
 /* oci_config - the text; caller frees. */
 char *oci_config(const struct oci_opts *o);

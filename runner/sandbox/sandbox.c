@@ -30,7 +30,13 @@
 
 /* The box's own processes count too: outer, inner, pasta, the disk's watch, and crun and init while a container starts.
  */
-enum { OWN_PIDS = 9, CLOSE_TIMEOUT_MS = 10000, SPEC_MAX = 64 << 20, MAX_LAYERS = PROTO_MAX_FDS - 2 };
+enum {
+	OWN_PIDS = 9,
+	CLOSE_TIMEOUT_MS = 10000,
+	SPEC_MAX = 64 << 20,
+	MAX_FILES_AT_ONCE = 8,
+	MAX_LAYERS = PROTO_MAX_FDS - 2
+};
 
 struct sandbox {
 	struct cgroup cgroup;
@@ -329,6 +335,46 @@ int sandbox_put_file(struct sandbox *s, const char *path, const void *data, size
 
 	if (memory_file(data, len, &fd, e)) return -1;
 	return request(s, BOX_PUT_FILE, path, NULL, mode, fd, NULL, e);
+}
+
+static int send_file(struct sandbox *s, const struct sandbox_file *f, struct err *e)
+{
+	_cleanup_close_ int fd = -1;
+	struct proto_msg m;
+	int result;
+
+	if (memory_file(f->text, strlen(f->text), &fd, e)) return -1;
+	proto_msg_init(&m, BOX_PUT_FILE);
+	vec_add(&m.s, f->path);
+	m.n[0] = f->mode;
+	m.fds[m.nfds++] = fd;
+	result = proto_send(s->sock, &m, e);
+	vec_release(&m.s);
+	return result;
+}
+
+/* All are sent before the first answer is read: the box need not wait for us between two. Few enough for the socket. */
+int sandbox_put_files(struct sandbox *s, const struct sandbox_file *files, size_t n, struct err *e)
+{
+	size_t sent = 0;
+	int failed = 0;
+
+	if (n > MAX_FILES_AT_ONCE) die("sandbox_put_files: %zu files", n);
+	while (sent < n && !failed)
+		if (send_file(s, &files[sent], e))
+			failed = -1;
+		else
+			sent++;
+	for (size_t i = 0; i < sent; i++) {
+		struct proto_msg reply;
+		struct err late;
+
+		if (hear(s, &reply, failed ? &late : e))
+			failed = -1;
+		else
+			proto_msg_release(&reply);
+	}
+	return failed;
 }
 
 int sandbox_put_tar(struct sandbox *s, int fd, const char *path, struct err *e)

@@ -56,6 +56,12 @@ int sandbox_rules_hold(const struct sandbox *s, const struct sandbox_opts *o);
  * What was there under that name is replaced. */
 int sandbox_put_file(struct sandbox *s, const char *path, const void *data, size_t len, unsigned mode,
 		     struct err *e) MUST_USE;
+/* sandbox_put_files - as many at once; text files, NUL-terminated. Those before one that failed are there. */
+struct sandbox_file {
+	const char *path, *text;
+	unsigned mode;
+};
+int sandbox_put_files(struct sandbox *s, const struct sandbox_file *files, size_t n, struct err *e) MUST_USE;
 /* sandbox_put_tar - unpack a tar stream from fd (as `git archive` writes it) below path; contained. */
 int sandbox_put_tar(struct sandbox *s, int fd, const char *path, struct err *e) MUST_USE;
 struct sandbox_git {

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/buf.h"
 #include "lib/fs.h"
 #include "lib/vec.h"
 
@@ -107,6 +108,18 @@ int tree_put_file(int root, const char *path, int data, mode_t mode, struct err 
 	fd = new_file(dir, name, path, e);
 	if (fd < 0 || fs_copy_fd(data, fd, path, NULL, e)) return -1;
 	return fchmod(fd, mode & 0777) ? err_sys(e, "cannot set mode of '%s'", path) : 0;
+}
+
+int tree_has_text(int root, const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open2(root, relative(path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, IN_TREE);
+	_cleanup_buf_ struct buf b = BUF_INIT(4096);
+	size_t len = strlen(text);
+	struct stat st;
+	struct err e;
+
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || (size_t)st.st_size != len) return 0;
+	return !fs_read_fd(fd, path, &b, &e) && b.len == len && !memcmp(b.data, text, len);
 }
 
 /* A name in an archive without its leading "./"; NULL when it leads elsewhere. */

@@ -17,6 +17,9 @@ int tree_mkdirs(int root, const char *path, int *fd_r, struct err *e) MUST_USE;
  *  in   data  descriptor to read from */
 int tree_put_file(int root, const char *path, int data, mode_t mode, struct err *e) MUST_USE;
 
+/* tree_has_text - is that a regular file with exactly this text? Links on the way are followed inside of the tree. */
+int tree_has_text(int root, const char *path, const char *text);
+
 /* tree_put_tar - unpack folders, files, symbolic and hard links below path, owned by us, no set-id bits. Within path
  * no link is followed at all. err ERR_INPUT: a broken stream, an absolute name or "..", a device */
 int tree_put_tar(int root, int tar, const char *path, struct err *e) MUST_USE;
