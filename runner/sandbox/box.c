@@ -211,7 +211,8 @@ static int run_crun(struct box *b, const struct proto_msg *m, int report, struct
 			      "--preserve-fds=2",
 			      id,
 			      NULL};
-	const char *env[] = {"PATH=/usr/bin:/bin", "XDG_RUNTIME_DIR=" BOX_STATE, NULL};
+	/* The last: it need not copy itself (load_crun()). */
+	const char *env[] = {"PATH=/usr/bin:/bin", "XDG_RUNTIME_DIR=" BOX_STATE, "_LIBCONTAINER_CLONED_BINARY=1", NULL};
 	struct child_fd fds[] = {{report, INIT_REPORT_FD}, {m->fds[3], INIT_SPEC_FD}, {b->place.crun, CRUN_FD}};
 	struct child_opts o = {.argv = argv,
 			       .env = env,

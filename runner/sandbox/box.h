@@ -20,7 +20,7 @@
 
 struct box_place {
 	int root;                /* the containers' root file system, O_PATH */
-	int crun;                /* sealed memory file with crun in it */
+	int crun;                /* it, where nobody can write to it */
 	int data;                /* what the box writes, on the host's disk, O_PATH */
 	int trees;               /* the folder of all prepared work trees, O_PATH; -1: none was named */
 	volatile int *over_disk; /* 1 when the box was ended for what it wrote; NULL: not measured */

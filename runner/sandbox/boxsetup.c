@@ -31,8 +31,22 @@ static int copy_to(int from, const char *path, mode_t mode, struct err *e)
 	return fs_copy_fd(from, fd, path, NULL, e);
 }
 
-/* crun copies itself to sealed memory at each start, so that no container can overwrite it, unless it finds itself
- * there already: one copy a box saves an exec and a copy a run. src: crun's cloned_binary.c */
+/* crun copies itself to sealed memory at each start, so that no container can overwrite it, unless it finds that it was
+ * started from such a copy or, where it is told to believe that (box.c), from a read-only mount.
+ * src: crun's cloned_binary.c */
+static int mount_crun(int file)
+{
+	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV};
+	_cleanup_close_ int fd =
+		(int)syscall(SYS_open_tree, file, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int mine;
+
+	if (fd < 0 || syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &ro, sizeof(ro))) return -1;
+	mine = fd;
+	fd = -1;
+	return mine;
+}
+
 static int load_crun(int *fd_r, struct err *e)
 {
 	const char *path = getenv("PATH");
@@ -47,6 +61,8 @@ static int load_crun(int *fd_r, struct err *e)
 		p += n + (p[n] == ':');
 	}
 	if (from < 0) return err_set(e, ERR_MISSING, "cannot run 'crun': it is not installed; run: runner doctor");
+	*fd_r = mount_crun(from);
+	if (*fd_r >= 0) return 0;
 	fd = memfd_create("crun", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0) return err_sys(e, "cannot make memory for crun");
 	if (fs_copy_fd(from, fd, "crun", NULL, e)) return -1;
