@@ -143,7 +143,7 @@ char *home_build_url(int64_t build_id, int job_number)
 	return xasprintf("%s/builds/%lld#%d", url, (long long)build_id, job_number);
 }
 
-void home_wake(const struct home *h)
+static void poke(const struct home *h, const char *text)
 {
 	_cleanup_free_ char *path = home_file(h, "wake");
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -151,7 +151,31 @@ void home_wake(const struct home *h)
 
 	if (fd < 0 || strlen(path) >= sizeof(to.sun_path)) return;
 	memcpy(to.sun_path, path, strlen(path) + 1);
-	(void)!sendto(fd, "!", 1, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+	(void)!sendto(fd, text, strlen(text), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+}
+
+void home_wake(const struct home *h)
+{
+	poke(h, "!");
+}
+
+void home_wake_place(const struct home *h, int64_t job_id)
+{
+	_cleanup_free_ char *text = xasprintf("%lld", (long long)job_id);
+
+	poke(h, text);
+}
+
+int64_t home_woken(const char *bytes, size_t len)
+{
+	int64_t id = 0;
+
+	if (!len || len > 18) return 0;
+	for (size_t i = 0; i < len; i++) {
+		if (bytes[i] < '0' || bytes[i] > '9') return 0;
+		id = id * 10 + (bytes[i] - '0');
+	}
+	return id;
 }
 
 enum { RESERVE_BYTES = 16 << 20 };

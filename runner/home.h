@@ -1,6 +1,7 @@
 #ifndef RUNNER_HOME_H
 #define RUNNER_HOME_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "lib/err.h"
@@ -50,5 +51,9 @@ char *home_build_url(int64_t build_id, int job_number);
 /* home_wake - poke the daemon, if one runs: there is something new in the store. Never fails: the daemon also looks
  * by itself. */
 void home_wake(const struct home *h);
+/* home_wake_place - the same by a job's leader whose box is gone: what is left for it to do is no load on this box. */
+void home_wake_place(const struct home *h, int64_t job_id);
+/* home_woken - what is in a datagram of those: 0, or the job. */
+int64_t home_woken(const char *bytes, size_t len);
 
 #endif

@@ -366,6 +366,7 @@ static int run_job(struct job *j, struct job_end *end, char **reason_r, struct e
 	judge(j, &r, end, reason_r);
 	if (end->state == JOB_PASSED && !job_collect(j, e)) {
 		job_cache_save(j);
+		if (spec->check.boot == BOOT_NONE && !spec->publish.repo) return 0;
 		sandbox_close(&j->box);
 		return job_check(j, e) || job_publish(j, e) ? -1 : 0;
 	}
@@ -467,6 +468,10 @@ static int lead(struct job *j, struct err *e)
 		end.state = j->canceled ? JOB_CANCELED : JOB_ERRORED;
 		free_p(&reason);
 		reason = xstrdup(j->canceled ? "canceled" : clock_is_over(j) ? too_long : why.text);
+	}
+	if (j->box && !j->abandoned) {
+		sandbox_end_all(j->box);
+		home_wake_place(&j->home, j->row.id);
 	}
 	sandbox_close(&j->box);
 	if (j->abandoned) {

@@ -50,6 +50,7 @@ struct leader {
 	pid_t pid;
 	int pidfd;      /* -1: not known yet */
 	int ours;       /* our child: to be reaped */
+	int boxless;    /* its box is gone: it writes its row and ends */
 	char lost[100]; /* how it ended without a result; pid is the sweeper's then */
 	struct leader *next;
 	struct serve *serve;
@@ -129,12 +130,17 @@ static void forget_leader(struct serve *s, struct leader *gone)
 	free(gone);
 }
 
+/* Places that are taken. A leader without a box takes none, unless so many pile up. */
 static int count_leaders(const struct serve *s)
 {
-	int n = 0;
+	int n = 0, boxless = 0;
 
-	for (const struct leader *l = s->leaders; l; l = l->next) n++;
-	return n;
+	for (const struct leader *l = s->leaders; l; l = l->next)
+		if (l->boxless)
+			boxless++;
+		else
+			n++;
+	return boxless > s->most_jobs ? n + boxless - s->most_jobs : n;
 }
 
 static void watch_leader(struct leader *l);
@@ -149,6 +155,7 @@ static int start_sweeper(struct leader *l, struct err *e)
 
 	if (child_start(&o, &l->pid, &l->pidfd, e)) return -1;
 	l->ours = 1;
+	l->boxless = 0;
 	watch_leader(l);
 	return 0;
 }
@@ -433,11 +440,18 @@ static void backstop(void *arg)
 
 static void woken(int fd, short revents, void *arg)
 {
-	char bytes[16];
+	struct serve *s = arg;
+	char bytes[32];
+	ssize_t n;
 
 	(void)revents;
-	while (recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {}
-	look(arg);
+	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0) {
+		int64_t id = home_woken(bytes, (size_t)n);
+
+		for (struct leader *l = id ? s->leaders : NULL; l; l = l->next)
+			if (l->job_id == id) l->boxless = 1;
+	}
+	look(s);
 }
 
 static void stop_on_signal(int sig, void *arg)

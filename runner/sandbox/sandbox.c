@@ -838,6 +838,11 @@ static void end_box(struct sandbox *s)
 	cgroup_remove(&s->cgroup);
 }
 
+void sandbox_end_all(struct sandbox *s)
+{
+	end_box(s);
+}
+
 void sandbox_close(struct sandbox **sp)
 {
 	struct sandbox *s = *sp;

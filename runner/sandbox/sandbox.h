@@ -149,6 +149,9 @@ int sandbox_line(struct sandbox *s, const struct sandbox_line *l, struct err *e)
 /* sandbox_line_show - what went over it, as `tc -s qdisc` tells it; caller frees */
 int sandbox_line_show(struct sandbox *s, int tap, char **text_r, struct err *e) MUST_USE;
 
+/* sandbox_end_all - kill what runs, wait until it is gone, remove cgroups. Only sandbox_close may follow. */
+void sandbox_end_all(struct sandbox *s);
+
 /* sandbox_close - kill what runs, wait until it is gone, remove cgroups and files. Takes NULL, leaves NULL. */
 void sandbox_close(struct sandbox **s);
 

@@ -102,7 +102,8 @@ static void test_the_daemon_is_woken_if_there_is_one(void **state)
 	_cleanup_free_ char *path = home_file(&h, "wake");
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	char byte;
+	char byte, text[32];
+	ssize_t n;
 
 	(void)state;
 	home_wake(&h); /* nobody: no failure, no block, no signal */
@@ -110,6 +111,14 @@ static void test_the_daemon_is_woken_if_there_is_one(void **state)
 	assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
 	home_wake(&h);
 	assert_int_equal(recv(fd, &byte, 1, 0), 1);
+	assert_int_equal(home_woken(&byte, 1), 0);
+	home_wake_place(&h, 4711);
+	n = recv(fd, text, sizeof(text), 0);
+	assert_true(n > 0);
+	assert_int_equal(home_woken(text, (size_t)n), 4711);
+	assert_int_equal(home_woken("12x", 3), 0);
+	assert_int_equal(home_woken("9999999999999999999", 19), 0);
+	assert_int_equal(home_woken("", 0), 0);
 	for (int i = 0; i < 10000; i++) home_wake(&h); /* one that reads nothing does not hold us up */
 }
 
