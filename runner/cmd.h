@@ -20,6 +20,7 @@ int cmd_verify(int argc, char **argv);
 int cmd_lint(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_rebuild(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_events(int argc, char **argv);
 int cmd_notices(int argc, char **argv);

@@ -47,7 +47,8 @@ static const struct command commands[] = {
 	{"reconcile", cmd_reconcile, "[--state DIR] [--repo NAME]",
 	 "find pushes that nobody told of, and have them built"},
 	{"publish", WHOLE(cmd_publish),
-	 "[--ci FILE] --repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | --key-env NAME] "
+	 "[--ci FILE] --repo URL --path PATH --commit SHA [--branch B] [--backend B] [--arch A] [--key-fd N | "
+	 "--key-env NAME] "
 	 "[--source-repo R] [--source-branch B] [--source-mirror DIR] [--job J] [--event N] [--keep N] [--no-latest] "
 	 "[--sign-key FILE] [--message TEXT] [--author 'NAME <MAIL>'] [--mode MODE] "
 	 "[--compress bzip2|xz|zstd|none] [--secret-env NAME]... [--known-hosts FILE] [--cache DIR] "
@@ -70,6 +71,9 @@ static const struct command commands[] = {
 	 "            [--secret NAME]... [--key FILE] [--state DIR] [--output DIR] [--publish] [--shell-on-failure] "
 	 "[FILE|-]",
 	 "build the working tree as it stands, here, as a push of it would be"},
+	{"rebuild", WHOLE(cmd_rebuild),
+	 "--from DIR [--path PATH] [--key FILE] [--state DIR] [--env NAME=VALUE]... [--secret NAME]... COMMIT",
+	 "build a published commit again, and compare"},
 	{"serve", WHOLE(cmd_serve),
 	 "[--state DIR] [--listen HOST:PORT] [--jobs N] [--no-spare] [--reconcile SECONDS] [--keep-jobs N] "
 	 "[--disk-budget BYTES] [--min-free BYTES]",
