@@ -201,7 +201,10 @@ roll_out() {
 	3)
 		say "$(short "$commit") takes the place of the old one: $why"
 		step switch || { give_up 2; return; }
-		why=$(driver switch "$commit" "$image" 2>&1) && probe_beside || { take_back 1; return; }
+		if ! why=$(driver switch "$commit" "$image" 2>&1) || ! probe_beside; then
+			take_back 1
+			return
+		fi
 		;;
 	2)
 		give_up 2

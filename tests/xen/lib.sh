@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # the variables are shared with the caller
 # A box that runs Xen, under QEMU without KVM: booted, told what to do, cut off. Sourced; needs $work and $rig.
 # The box's disk outlives a boot; its folder of the host is $work/share.
 
@@ -67,11 +67,11 @@ told()
 	return "$(cat "$work/share/out/$commands.status")"
 }
 
-# dom0 COMMAND…: and waits, 100 s at the longest.
+# dom0 COMMAND…: and waits, 300 s at the longest: the machine may be busy.
 dom0()
 {
 	tell "$@"
-	told 100
+	told 300
 }
 
 # has TEXT PART
