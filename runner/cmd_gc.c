@@ -24,6 +24,7 @@
 #include "runner/imagegc.h"
 #include "runner/job_cache.h"
 #include "runner/place.h"
+#include "runner/removal.h"
 #include "runner/store/caches.h"
 #include "runner/store/mirror.h"
 
@@ -296,7 +297,7 @@ static int run(struct gc_run *r, struct err *e)
 	_cleanup_free_ char *path = home_file(&r->place.home, "gc.lock"), *trees = checkout_folder(&r->place.home);
 	_cleanup_close_ int lock = -1;
 
-	if (fs_lock(path, 1, &lock, e) || fit_images(r, e)) return -1;
+	if (fs_lock(path, 1, &lock, e) || (!r->dry && removal_sweep(&r->place, e)) || fit_images(r, e)) return -1;
 	if (list(r, "jobs", e) || list(r, "publish", e) || list_repos(r, e)) return -1;
 	r->total += tree_bytes(AT_FDCWD, trees);
 	if (!r->dry) sweep_trees(r, IDLE_TREE_MS);

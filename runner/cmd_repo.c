@@ -19,6 +19,7 @@
 #include "runner/permits.h"
 #include "runner/place.h"
 #include "runner/publish/signkey.h"
+#include "runner/removal.h"
 #include "runner/store/submodule.h"
 #include "senv/keys.h"
 
@@ -27,7 +28,7 @@ enum { HOOK_SECRET_BYTES = 32 };
 
 struct options {
 	const char *state;
-	int json, show_secret, next, do_switch;
+	int json, show_secret, next, do_switch, yes, force;
 	struct vec deploy_paths;
 };
 
@@ -259,6 +260,43 @@ static int add(const struct options *o, const char *name, const char *url)
 	return 0;
 }
 
+/* --- remove, set-url --- */
+
+static int remove_repo(const struct options *o, const char *name)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	struct err e;
+
+	if (!o->yes) {
+		err_set(&e, ERR_INPUT,
+			"cannot remove '%s': its builds, logs, caches and its secret key would go, and nothing that "
+			"was "
+			"sealed to it could be opened again; say --yes to that",
+			name);
+		return fail(&e);
+	}
+	if (place_open(o->state, &p, &e)) return fail(&e);
+	if (removal_run(&p, name, o->force, &e)) {
+		if (e.kind == ERR_MISSING) return fail(&e);
+		err_wrap(&e, "cannot remove '%s'%s", name,
+			 e.kind == ERR_BUSY && !o->force ? " (--force cancels what is not over)" : "");
+		return fail(&e);
+	}
+	printf("removed         %s\n", name);
+	return 0;
+}
+
+static int set_url(const struct options *o, const char *name, const char *url)
+{
+	_cleanup_place_ struct place p = PLACE_INIT;
+	struct err e;
+
+	if (place_open(o->state, &p, &e) || store_repo_set_url(p.store, name, url, &e)) return fail(&e);
+	home_wake(&p.home);
+	printf("url             %s\n", url);
+	return 0;
+}
+
 /* --- list, key --- */
 
 static int list(const struct options *o)
@@ -358,6 +396,8 @@ int cmd_repo(int argc, char **argv)
 					      {"show-secret", no_argument, NULL, 'w'},
 					      {"next", no_argument, NULL, 'n'},
 					      {"switch", no_argument, NULL, 'S'},
+					      {"yes", no_argument, NULL, 'y'},
+					      {"force", no_argument, NULL, 'f'},
 					      {"deploy-path", required_argument, NULL, 'd'},
 					      {0}};
 	__attribute__((cleanup(options_release))) struct options o = {0};
@@ -370,6 +410,8 @@ int cmd_repo(int argc, char **argv)
 		case 'w': o.show_secret = 1; break;
 		case 'n': o.next = 1; break;
 		case 'S': o.do_switch = 1; break;
+		case 'y': o.yes = 1; break;
+		case 'f': o.force = 1; break;
 		case 'd': vec_add(&o.deploy_paths, optarg); break;
 		default: return cmd_usage("repo");
 		}
@@ -382,6 +424,9 @@ int cmd_repo(int argc, char **argv)
 	if (n == 4 && !strcmp(arg[0], "allow-command")) return allow_command(&o, arg[1], arg[2], arg[3]);
 	if (n == 2 && !strcmp(arg[0], "notify-secret")) return show_notify_secret(&o, arg[1]);
 	if (n == 3 && !strcmp(arg[0], "allow-submodules")) return allow_submodules(&o, arg[1], arg[2]);
+	if (n == 2 && !strcmp(arg[0], "remove")) return remove_repo(&o, arg[1]);
+	if (o.yes || o.force) return cmd_usage("repo");
+	if (n == 3 && !strcmp(arg[0], "set-url")) return set_url(&o, arg[1], arg[2]);
 	if (n == 1 && !strcmp(arg[0], "list")) return list(&o);
 	if (n == 2 && !strcmp(arg[0], "key")) return show_key(&o, arg[1]);
 	if (n == 2 && !strcmp(arg[0], "sign-key") && !(o.next && o.do_switch)) return show_sign_key(&o, arg[1]);

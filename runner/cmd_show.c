@@ -12,6 +12,7 @@
 #include "lib/fs.h"
 #include "lib/num.h"
 #include "runner/cmd.h"
+#include "runner/leader.h"
 #include "runner/place.h"
 #include "runner/report/report.h"
 
@@ -459,21 +460,6 @@ int cmd_timeline(int argc, char **argv)
 
 /* --- cancel: the one command here that changes something --- */
 
-/* Tells the leader, if one lives: its pid is in the lock file that it holds. */
-static int tell_leader(struct show *s, int64_t job_id, struct err *e)
-{
-	_cleanup_free_ char *path = home_job(&s->place.home, job_id, "lock");
-	_cleanup_buf_ struct buf text = BUF_INIT(64);
-	_cleanup_close_ int lock = -1;
-	pid_t pid;
-
-	if (!fs_lock(path, 0, &lock, e)) return 0; /* it is gone; the daemon settles the row */
-	if (e->kind != ERR_BUSY || fs_read_file(path, &text, e)) return -1;
-	pid = (pid_t)strtol(buf_str(&text), NULL, 10);
-	if (pid <= 1) return 0; /* it is just being started, and will see the wish in its row */
-	return kill(pid, SIGTERM) && errno != ESRCH ? err_sys(e, "cannot signal process %d", (int)pid) : 0;
-}
-
 int cmd_cancel(int argc, char **argv)
 {
 	_cleanup_show_ struct show s = {0};
@@ -484,7 +470,7 @@ int cmd_cancel(int argc, char **argv)
 	if (show_options(&s, argc, argv) || optind + 1 != argc) return cmd_usage(argv[0]);
 	if (show_open(&s, &e) || find_job(&s, argv[optind], &id, &e)) return cmd_fail(argv[0], e.text);
 	rc = store_job_cancel(s.place.store, id, "canceled", clock_unix_ms(), &e);
-	if (rc < 0 || (rc == 1 && tell_leader(&s, id, &e))) return cmd_fail(argv[0], e.text);
+	if (rc < 0 || (rc == 1 && leader_tell(&s.place.home, id, &e))) return cmd_fail(argv[0], e.text);
 	home_wake(&s.place.home);
 	return 0;
 }

@@ -2,7 +2,10 @@
  * living leader could be taken for a dead one. */
 #include "runner/leader.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "lib/child.h"
@@ -34,4 +37,19 @@ int leader_start(const struct home *h, const struct job_row *row, const struct l
 	pass[0] = (struct child_fd){lock, LEADER_LOCK_FD};
 	if (opts && opts->tty > 0) pass[o.nfds++] = (struct child_fd){opts->tty, LEADER_TTY_FD};
 	return child_start(&o, pid_r, pidfd_r, e);
+}
+
+/* Its pid is in the lock file that it holds. */
+int leader_tell(const struct home *h, int64_t job_id, struct err *e)
+{
+	_cleanup_free_ char *path = home_job(h, job_id, "lock");
+	_cleanup_buf_ struct buf text = BUF_INIT(64);
+	_cleanup_close_ int lock = -1;
+	pid_t pid;
+
+	if (!fs_lock(path, 0, &lock, e)) return 0; /* it is gone; the daemon settles the row */
+	if (e->kind != ERR_BUSY || fs_read_file(path, &text, e)) return -1;
+	pid = (pid_t)strtol(buf_str(&text), NULL, 10);
+	if (pid <= 1) return 0; /* it is just being started, and will see the wish in its row */
+	return kill(pid, SIGTERM) && errno != ESRCH ? err_sys(e, "cannot signal process %d", (int)pid) : 0;
 }

@@ -37,4 +37,7 @@ struct leader_opts {
 int leader_start(const struct home *h, const struct job_row *row, const struct leader_opts *o, pid_t *pid_r,
 		 int *pidfd_r, struct err *e) MUST_USE;
 
+/* leader_tell - a cancel that stands in the job's row, to its leader if one lives. */
+int leader_tell(const struct home *h, int64_t job_id, struct err *e) MUST_USE;
+
 #endif

@@ -38,8 +38,8 @@ static const struct command commands[] = {
 	 "add [--show-secret] [--deploy-path PATH]... NAME URL | list [--json] | key NAME |\n"
 	 "            sign-key [--next | --switch] NAME | stream [--next] NAME | allow-path NAME PATH |\n"
 	 "            allow-submodules NAME URL |\n"
-	 "            allow-webhook NAME URL | allow-command NAME COMMAND PROGRAM | notify-secret NAME   "
-	 "[--state DIR]",
+	 "            allow-webhook NAME URL | allow-command NAME COMMAND PROGRAM | notify-secret NAME |\n"
+	 "            set-url NAME URL | remove [--force] --yes NAME   [--state DIR]",
 	 "the repositories that are built, and their keys"},
 	{"hook", cmd_hook, "install --repo NAME REPOSITORY | post-receive --repo NAME   [--state DIR]",
 	 "builds from pushes to a repository on this box"},

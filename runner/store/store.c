@@ -76,6 +76,24 @@ static int url_ok(const char *url)
 	       !memchr(url, ' ', host) && !strstr(url, "@-");
 }
 
+static int check_url(const char *url, struct err *e)
+{
+	return url_ok(url)
+		       ? 0
+		       : err_set(e, ERR_INPUT,
+				 "bad repository URL '%s': it is /a/path, https://…, ssh://… or user@host:path", url);
+}
+
+int store_repo_set_url(struct store *s, const char *name, const char *url, struct err *e)
+{
+	int changed;
+
+	if (check_url(url, e) || db_run(s->db, "UPDATE repos SET url = $1 WHERE name = $2",
+					DB_ARGS(db_text(url), db_text(name)), &changed, e))
+		return -1;
+	return changed ? 0 : err_set(e, ERR_MISSING, "no repository '%s'", name);
+}
+
 int store_repo_add(struct store *s, const char *name, const char *url, int64_t now_ms, int64_t *id_r, struct err *e)
 {
 	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
@@ -84,9 +102,7 @@ int store_repo_add(struct store *s, const char *name, const char *url, int64_t n
 	if (!event_repo_ok(name))
 		return err_set(e, ERR_INPUT,
 			       "bad repository name '%s': it is owner/name in letters, digits, '.', '_', '-'", name);
-	if (!url_ok(url))
-		return err_set(e, ERR_INPUT,
-			       "bad repository URL '%s': it is /a/path, https://…, ssh://… or user@host:path", url);
+	if (check_url(url, e)) return -1;
 	if (db_begin(s->db, &tx, e)) return -1;
 	got = db_number(s->db,
 			"INSERT INTO repos (name, url, created_ms) VALUES ($1, $2, $3) "

@@ -38,6 +38,11 @@ int store_repo_find(struct store *s, const char *name, struct repo *r, struct er
 int store_repo_get(struct store *s, int64_t id, struct repo *r, struct err *e) MUST_USE;
 int store_repo_list(struct store *s, struct repo **rows_r, size_t *n_r, struct err *e) MUST_USE; /* by name */
 void repos_free(struct repo **rows, size_t n);
+int store_repo_set_url(struct store *s, const char *name, const char *url,
+		       struct err *e) MUST_USE; /* ERR_MISSING, ERR_INPUT */
+/* store_repo_remove - its row and all that hang on it. with_events: also where events are not prepared yet.
+ *  err ERR_BUSY something of it is not over; nothing is removed then */
+int store_repo_remove(struct store *s, int64_t id, int with_events, struct err *e) MUST_USE;
 
 /* --- states: one table; a change that is not in it is a bug (die) --- */
 enum job_state {
