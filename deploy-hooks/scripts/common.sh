@@ -52,7 +52,14 @@ status|200|[1-5][0-9][0-9]|what it must answer
 contains||[ -~]*|text its answer must hold; empty: any
 probe_seconds|15|[1-9][0-9]{0,3}|how long a booted image may take until it answers so
 watch|5|[0-9]{1,4}|seconds a new image is watched before it is taken for good
-poll|5|[0-9]|[1-5][0-9]|minutes between two pulls by cron; 0: never
+poll|5|[0-9]|[1-5][0-9]|minutes between two pulls; 0: never
+mode|auto|auto|cron|systemd|none|who polls and starts the site after a reboot; auto: cron, or systemd for root where there is no cron
+stream||https?://[!#-~]+|where a runner tells of publications: 'runner repo stream NAME' prints it
+stream_token||[A-Za-z0-9._~+/=-]*|what opens the stream
+self_update|no|yes|no|scripts that a pull brings are installed by themselves: who can push there then runs programs here
+notify_command||/[A-Za-z0-9._/+-]+|a program that is told of what happened here, as JSON on its standard input
+notify_webhook||https?://[!#-~]+|an address that is told, by POST
+notify_email||[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+|a mailbox that is told, by sendmail
 arch|auto|auto|[a-z0-9_]+|of the images; auto: the box's own. Another one runs emulated, where binfmt does that
 keep|3|[1-9][0-9]?|images kept here besides the running one
 run_as|auto|auto|[a-z_][a-z0-9_-]*|the user images run as; auto: nobody when root deploys, else the deploying user
@@ -61,15 +68,24 @@ END
 	cat "$here"/drivers/*.settings 2>/dev/null
 }
 
-# A row's fields; the pattern may hold bars, so it is what lies between the second and the last.
-setting_default() { settings | sed -n "s/^$1|\([^|]*\)|.*/\1/p"; }
+# The pattern may hold bars, so it is what lies between the second and the last.
 setting_pattern() { settings | sed -n "s/^$1|[^|]*|\(.*\)|[^|]*\$/\1/p"; }
 
-conf() {
-	value=$(sed -n "s/^$1=//p" "$slip/deploy.conf" 2>/dev/null | tail -n 1)
-	[ -n "$value" ] || value=$(setting_default "$1")
-	printf '%s' "$value"
+# Read once into variables: a deploy asks for a setting some hundred times.
+conf_load() {
+	while IFS='|' read -r name value _; do
+		case $name in '' | *[!a-z0-9_]*) ;; *) eval "conf_$name=\$value" ;; esac
+	done <<END
+$(settings)
+END
+	[ -f "$slip/deploy.conf" ] || return 0
+	while IFS= read -r entry; do
+		name=${entry%%=*} value=${entry#*=}
+		case $name in '' | *[!a-z0-9_]*) ;; *) [ -z "$value" ] || eval "conf_$name=\$value" ;; esac
+	done <"$slip/deploy.conf"
 }
+
+conf() { eval "printf '%s' \"\${conf_$1-}\""; }
 
 sync_file() { sync "$@" 2>/dev/null || sync; }
 
@@ -115,6 +131,7 @@ hold() {
 
 # The lock: an flock where there is that program, else a folder with its owner's pid and start time in it.
 lock_take() {
+	lock_base=${lock_base:-$slip/lock}
 	deadline=$(($(now) + $1))
 	while ! lock_try; do
 		[ "$(now)" -lt "$deadline" ] || return 1
@@ -124,10 +141,10 @@ lock_take() {
 
 lock_try() {
 	if [ "${SLIPWAY_LOCK-}" != folder ] && command -v flock >/dev/null 2>&1; then
-		exec 9>"$slip/lock" && flock -n 9
+		exec 9>"$lock_base" && flock -n 9
 		return
 	fi
-	lock_folder=$slip/lock.d
+	lock_folder=$lock_base.d
 	if mkdir "$lock_folder" 2>/dev/null; then
 		lock_name $$ >"$lock_folder/owner"
 		trap 'rm -rf "$lock_folder"' EXIT
@@ -136,10 +153,10 @@ lock_try() {
 	fi
 	lock_is_stale || return 1
 	# One of those who see it stale may remove it, and looks again first: it may be another's by now.
-	find "$slip/lock.break" -mmin +1 -exec rmdir {} + 2>/dev/null
-	mkdir "$slip/lock.break" 2>/dev/null || return 1
+	find "$lock_base.break" -mmin +1 -exec rmdir {} + 2>/dev/null
+	mkdir "$lock_base.break" 2>/dev/null || return 1
 	! lock_is_stale || rm -rf "$lock_folder"
-	rmdir "$slip/lock.break"
+	rmdir "$lock_base.break"
 	return 1
 }
 

@@ -25,6 +25,8 @@ conf_new() {
 	for name in $(settings | cut -d '|' -f 1); do
 		value=$(sed -n "s/^$name=//p" "$slip/deploy.conf" 2>/dev/null)
 		for pair in "$@"; do
+			# An older name: CRON=no is MODE=none.
+			case $pair in CRON=yes) pair=MODE=cron ;; CRON=no) pair=MODE=none ;; esac
 			[ "${pair%%=*}" != "$(echo "$name" | tr '[:lower:]' '[:upper:]')" ] || value=${pair#*=}
 		done
 		[ -n "$value" ] || continue
@@ -76,63 +78,33 @@ hook_install() {
 	say "hook: $hook"
 }
 
-cron_mark() { printf '# slipway:%s' "$slip"; }
-
-# cron_merge [LINE]: the user's crontab without our line, and with LINE. Never anything else of it.
-cron_merge() {
-	old=$(crontab -l 2>"$slip/cron.said") || {
-		grep -Eqi "no crontab for|can't open '[^/]*': No such file" "$slip/cron.said" || {
-			why="cannot read the crontab: $(head -n 1 "$slip/cron.said")"
-			rm -f "$slip/cron.said"
-			return 1
-		}
-		old=
-	}
-	rm -f "$slip/cron.said"
-	new=$({
-		[ -z "$old" ] || printf '%s\n' "$old" | awk -v mark="$(cron_mark)" '
-			substr($0, length($0) - length(mark) + 1) != mark'
-		[ -z "${1-}" ] || printf '%s\n' "$1"
-	})
-	[ "$new" != "$old" ] || return 0
-	if [ -z "$new" ]; then crontab -r; else printf '%s\n' "$new" | crontab -; fi || {
-		why="cannot change the crontab"
-		return 1
-	}
-}
-
-cron_remove() {
-	grep -qx cron=yes "$slip/made" 2>/dev/null || return 0
-	cron_merge || complain "$why; take the line with '$(cron_mark)' out of it"
-}
-
-cron_install() {
-	if [ "$1" = no ] || [ "$(conf poll)" = 0 ]; then
-		say "no poll by cron (as asked): a pull by hand or by something else deploys"
-		cron_remove
-		return 0
-	fi
-	command -v crontab >/dev/null || {
-		say "no poll: there is no crontab command; run '$slip/scripts/deploy poll' from something else"
+# self_update: the scripts of HEAD are installed where they are others than the installed ones.
+self_update() {
+	[ "$(conf self_update)" = yes ] && [ -z "${SLIPWAY_UPDATED-}" ] || return 0
+	tree=$(git_here rev-parse -q --verify HEAD:scripts) && [ "$tree" != "$(cat "$slip/scripts.tree" 2>/dev/null)" ] || return 0
+	rm -rf "$slip/update"
+	mkdir "$slip/update" && git_here archive --format=tar HEAD scripts | tar -x -C "$slip/update" && [ -f "$slip/update/scripts/deploy" ] || {
+		complain "the scripts that came cannot be unpacked; those that are installed go on"
+		rm -rf "$slip/update"
 		return 0
 	}
-	case $slip in *[\'%]*)
-		complain "no poll: the clone's path holds a quote or a percent sign"
+	for script in "$slip/update/scripts/deploy" "$slip"/update/scripts/*.sh; do
+		sh -n "$script" 2>/dev/null && continue
+		complain "the scripts that came are no good ('${script##*/}'); those that are installed go on"
+		printf '%s\n' "$tree" >"$slip/scripts.tree"
+		rm -rf "$slip/update"
 		return 0
-		;;
-	esac
-	cron_merge "*/$(conf poll) * * * * '$slip/scripts/deploy' poll $(cron_mark)" || {
-		complain "no poll: $why"
-		return 0
-	}
-	grep -qx cron=yes "$slip/made" 2>/dev/null || echo cron=yes >>"$slip/made"
-	say "poll: every $(conf poll) minutes, by cron"
+	done
+	say "the scripts that came are installed (self_update)"
+	[ -z "${lock_folder-}" ] || rm -rf "$lock_folder"
+	SLIPWAY_UPDATED=1 exec sh "$slip/update/scripts/deploy" install
 }
 
 given_check() {
 	for pair in "$@"; do
 		name=${pair%%=*}
 		case $pair in *=*) ;; *) die "'$pair' is not NAME=VALUE" ;; esac
+		case $pair in CRON=yes | CRON=no) ;; CRON=*) die "CRON is yes or no" ;; esac
 		[ "$name" = CRON ] || [ "$name" = PUBLIC_KEY ] || settings | cut -d '|' -f 1 | tr '[:lower:]' '[:upper:]' | grep -qx -e "$name" ||
 			die "there is no setting '$name'; 'deploy help' lists them"
 	done
@@ -171,19 +143,21 @@ cmd_install() {
 	chmod 700 "$slip/run" "$slip/state"
 	lock_take 60 || die "another deploy is going on here"
 	[ ! -x "$slip/scripts/deploy" ] || before=$(conf_of_running)
-	conf_new "$@" >"$slip/deploy.conf.new" || exit 1
+	(umask 077 && conf_new "$@" >"$slip/deploy.conf.new") || exit 1
 	driver_now=$(sed -n 's/^driver=//p' "$slip/deploy.conf.new")
 	[ -x "$here/drivers/${driver_now:-unix}.sh" ] || die "there is no driver '$driver_now' in scripts/drivers"
 	install_settings
 	keys_install "$@"
 	scripts_copy
-	cron=yes
-	for pair in "$@"; do [ "$pair" != CRON=no ] || cron=no; done
 	here=$slip/scripts
 	driver_ready
 	said=$(driver check 2>&1) || die "$said"
 	hook_install
-	cron_install $cron
+	git_here rev-parse -q --verify HEAD:scripts >"$slip/scripts.tree" || :
+	rm -rf "$slip/update"
+	timer_install
+	watch_stop
+	watch_start
 	say "installed: $(conf driver), $(in_repo latest), http://$(conf listen)$(conf probe)"
 	cd "$slip" || exit 1
 	cmd_deploy install
@@ -198,7 +172,8 @@ conf_of_running() {
 install_settings() {
 	after=$(
 		mv "$slip/deploy.conf" "$slip/deploy.conf.old" 2>/dev/null
-		cp "$slip/deploy.conf.new" "$slip/deploy.conf"
+		cp -p "$slip/deploy.conf.new" "$slip/deploy.conf"
+		conf_load
 		conf_of_running
 		[ ! -e "$slip/deploy.conf.old" ] || mv "$slip/deploy.conf.old" "$slip/deploy.conf"
 	)
@@ -209,12 +184,14 @@ install_settings() {
 	sync_file "$slip/deploy.conf.new"
 	mv -f "$slip/deploy.conf.new" "$slip/deploy.conf" || die "cannot write '$slip/deploy.conf'"
 	driver_program=
+	conf_load
 }
 
 cmd_uninstall() {
+	timer_remove
+	watch_stop
 	if driver running >/dev/null 2>&1; then say "the site is stopped"; fi
 	said=$(driver stop 2>&1) || complain "$said"
-	cron_remove
 	hook=$(hook_path)
 	if [ -f "$hook" ] && grep -q '^# slipway: ' "$hook"; then rm -f "$hook"; fi
 	if [ -L "$hook.seed" ] && [ ! -e "$hook" ]; then mv "$hook.seed" "$hook"; fi

@@ -104,6 +104,7 @@ ensure_current() {
 	[ -n "$current" ] || return 0
 	live "$current" && return
 	bring_back "$current" || return
+	remember again "$current" "" || complain "$why"
 	say "$(short "$current") serves again"
 }
 
