@@ -42,6 +42,7 @@ struct deployrepo {
 	int lock;
 	git_repository *git;
 	struct wire *wire;
+	git_oid tip;  /* as deployrepo_tip told it */
 	int checked;  /* the clone has shown a tip: it is no longer made anew */
 	int warm;     /* it had a tip before: what is fetched is little */
 	int whole;    /* the server knows no filters: every file of the tip is here */
@@ -379,6 +380,7 @@ int deployrepo_tip(struct deployrepo *d, git_oid *tip_r, struct err *e)
 	rc = fetch_branch(d, tip_r, e);
 	if (rc && (d->checked || e->kind != ERR_REMOTE)) return -1;
 	if (!rc && (git_oid_is_zero(tip_r) || have(d, tip_r))) {
+		git_oid_cpy(&d->tip, tip_r);
 		d->checked = 1;
 		return 0;
 	}
@@ -414,6 +416,8 @@ int deployrepo_need(struct deployrepo *d, const git_oid *blobs, size_t n, struct
 					      {"--refetch", "--depth=1", "--filter=blob:limit=64k", NULL},
 					      {"--refetch", "--depth=1", "--no-filter", NULL}};
 
+	git_oid tip;
+
 	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
 		_cleanup_vec_ struct vec missing = VEC_INIT, specs = VEC_INIT;
 
@@ -422,6 +426,8 @@ int deployrepo_need(struct deployrepo *d, const git_oid *blobs, size_t n, struct
 		if (i) vec_addf(&specs, "+%s:%s", d->branch_ref, d->tip_ref);
 		if (fetch(d, ways[i], i ? &specs : &missing, e) && (i || e->kind != ERR_REMOTE)) return -1;
 	}
+	/* Asking for the tip again may have got another one. */
+	if (git_reference_name_to_id(&tip, d->git, d->tip_ref) || !git_oid_equal(&tip, &d->tip)) return 1;
 	return 0; /* what is not there now shows where it is read */
 }
 

@@ -35,7 +35,9 @@ git_repository *deployrepo_git(struct deployrepo *d);
  * refused; ERR_BUSY the connection failed */
 int deployrepo_tip(struct deployrepo *d, git_oid *tip_r, struct err *e) MUST_USE;
 
-/* deployrepo_need - get those of the tip's files that are not in the clone. err as deployrepo_tip */
+/* deployrepo_need - get those of the tip's files that are not in the clone.
+ *  out  1: the branch has moved meanwhile, and they could not be had: take the tip again
+ *  err  as deployrepo_tip */
 int deployrepo_need(struct deployrepo *d, const git_oid *blobs, size_t n, struct err *e) MUST_USE;
 
 /* deployrepo_deepen - get more of the tip's history. 1: there is no more */

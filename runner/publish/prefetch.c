@@ -65,12 +65,15 @@ int prefetch(struct deployrepo *d, git_tree *tip, const struct publish_request *
 	_cleanup_git_(git_tree) git_tree *top = NULL, *ours = NULL, *named = NULL;
 	git_repository *git = deployrepo_git(d);
 	char latest[41];
+	int rc;
 
 	if (open_folder(git, tip, r->path, NULL, &top, e) || open_folder(git, tip, r->path, r->commit, &ours, e))
 		return -1;
 	if (top) add_top(&first, top, r->keep > 0);
 	if (ours) add_papers(&first, ours);
-	if (deployrepo_need(d, first.blobs, first.len, e) || layout_latest(git, tip, r->path, latest, e)) return -1;
+	rc = deployrepo_need(d, first.blobs, first.len, e);
+	if (rc) return rc;
+	if (layout_latest(git, tip, r->path, latest, e)) return -1;
 	if (!*latest || open_folder(git, tip, r->path, latest, &named, e)) return *latest ? -1 : 0;
 	if (named) add(&second, git_tree_entry_byname(named, "manifest.json"));
 	return deployrepo_need(d, second.blobs, second.len, e);

@@ -30,9 +30,10 @@
 #include "runner/publish/turn.h"
 
 enum {
-	MAX_STUCK = 8,   /* lost, yet the branch did not move: a stale lock, no right to write */
-	BACKOFF_MS = 20, /* doubled after each loss up to BACKOFF_MAX_MS, then a random part of it is slept */
-	BACKOFF_MAX_MS = 2000,
+	MAX_STUCK = 8, /* lost, yet the branch did not move: a stale lock, no right to write */
+	BACKOFF_MS =
+		20, /* or what the try took, doubled after each loss up to BACKOFF_MAX_MS; a random part is slept */
+	BACKOFF_MAX_MS = 5000,
 	OUTAGE_MS = 250, /* the same for a connection that failed */
 	OUTAGE_MAX_MS = 60000,
 };
@@ -274,7 +275,8 @@ static int deeper(void *arg, struct err *e)
 	return deployrepo_deepen(arg, e);
 }
 
-/* The commit that publishes on this tip; *commit_r is the tip itself when there is nothing to add. */
+/* The commit that publishes on this tip; *commit_r is the tip itself when there is nothing to add. 1: the
+ * branch has moved on already. */
 static int build_on(struct work *w, const git_oid *tip, git_oid *commit_r, struct publish_result *res, struct err *e)
 {
 	const struct publish_request *r = w->r;
@@ -294,10 +296,13 @@ static int build_on(struct work *w, const git_oid *tip, git_oid *commit_r, struc
 	_cleanup_vec_ struct vec gone = VEC_INIT;
 	struct err why;
 	git_oid tree;
+	int rc;
 
 	if (!git_oid_is_zero(tip) && (git_commit_lookup(&parent, git, tip) || git_commit_tree(&base, parent)))
 		return git2_fail(e, ERR_SYS, "cannot read the tip of the deployment repository");
-	if ((base && prefetch(w->repo, base, r, e)) || turn_make(git, base, &order, &t, e)) return -1;
+	rc = base ? prefetch(w->repo, base, r, e) : 0;
+	if (rc) return rc;
+	if (turn_make(git, base, &order, &t, e)) return -1;
 	tell_turn(&t, res);
 	if (!t.latest_moves) k.always[1] = t.named;
 	/* An image that is one too many is no reason to fail: the next publication counts again. */
@@ -348,7 +353,8 @@ static int try_once(struct work *w, git_oid *tip_r, git_oid *mine, struct publis
 	if (deployrepo_tip(w->repo, &tip, e)) return -1;
 	git_oid_cpy(tip_r, &tip);
 	if (!w->files && add_blobs(w, e)) return -1;
-	if (build_on(w, &tip, &commit, res, e)) return -1;
+	lost = build_on(w, &tip, &commit, res, e);
+	if (lost) return lost;
 	res->unchanged = git_oid_equal(&commit, &tip) && !git_oid_equal(&commit, mine);
 	if (!git_oid_equal(&commit, &tip)) {
 		git_oid_cpy(mine, &commit);
@@ -359,7 +365,7 @@ static int try_once(struct work *w, git_oid *tip_r, git_oid *mine, struct publis
 }
 
 /* A race was lost. -1 when that can hardly be. */
-static int lose(struct work *w, int losses, int stuck, struct err *e)
+static int lose(struct work *w, int losses, int stuck, int64_t took_ms, struct err *e)
 {
 	const char *words = deployrepo_words(w->repo);
 
@@ -369,7 +375,7 @@ static int lose(struct work *w, int losses, int stuck, struct err *e)
 	if (clock_mono_ms() >= w->until_ms)
 		return err_set(e, ERR_REMOTE, "%d others were faster in pushing to '%s'", losses, w->r->remote);
 	say(w, "somebody else pushed in between: once more on the new tip");
-	back_off(losses, BACKOFF_MS, BACKOFF_MAX_MS);
+	back_off(losses, took_ms > BACKOFF_MS ? (unsigned)took_ms : BACKOFF_MS, BACKOFF_MAX_MS);
 	return 0;
 }
 
@@ -391,13 +397,14 @@ static int race(struct work *w, struct publish_result *res, struct err *e)
 	git_oid mine = {{0}}, before = {{0}}, tip = {{0}};
 
 	for (;;) {
+		int64_t start = clock_mono_ms();
 		int rc = try_once(w, &tip, &mine, res, e);
 
 		if (rc == 0) return 0;
 		if (rc == 1) {
 			stuck = losses && git_oid_equal(&tip, &before) ? stuck + 1 : 1;
 			git_oid_cpy(&before, &tip);
-			if (lose(w, ++losses, stuck, e)) return -1;
+			if (lose(w, ++losses, stuck, clock_mono_ms() - start, e)) return -1;
 			outages = 0;
 		} else if (e->kind != ERR_BUSY || wait_out(w, ++outages, e)) {
 			return -1;
