@@ -263,14 +263,15 @@ static void describe(const struct job *j, const struct box_cache_report *r, stru
 static int save(struct job *j, struct cache_new *new, struct err *e)
 {
 	const struct box_cache_limits l = limits(room(j));
+	_cleanup_close_ int secrets = -1;
 	int64_t began = clock_mono_ms();
 	struct box_cache_report r;
 	struct cache_head head;
 	int removed = 0;
 
 	if (l.packed <= 0) return err_set(e, ERR_SYS, "the disk is nearly full");
-	if (caches_begin(j->cache.dir, j->cache.tier, new, e) ||
-	    sandbox_get_cache(j->box, new->fd, &j->cache.folders, j->cache.mark, &l, &r, e))
+	if (caches_begin(j->cache.dir, j->cache.tier, new, e) || job_secrets_fd(j, &secrets, e) ||
+	    sandbox_get_cache(j->box, new->fd, secrets, &j->cache.folders, j->cache.mark, &l, &r, e))
 		return -1;
 	if (!r.folders) return err_set(e, ERR_MISSING, "none of its folders is there");
 	if (r.left_out)

@@ -297,13 +297,15 @@ static int do_cache(struct box *b, const struct proto_msg *m, struct err *e)
 	struct child_fd fds[] = {{b->place.root, BOX_CACHE_ROOT_FD},
 				 {m->fds[0], BOX_CACHE_ARCHIVE_FD},
 				 {m->fds[1], BOX_CACHE_TOLD_FD},
-				 {m->fds[2], BOX_CACHE_PROGRAM_FD}};
+				 {m->fds[2], BOX_CACHE_PROGRAM_FD},
+				 {m->fds[3], BOX_CACHE_SECRETS_FD}};
 	const char *env[] = {"PATH=/usr/bin:/bin", NULL};
-	struct child_opts o = {.env = env, .cwd = "/", .fds = fds, .nfds = ARRAY_LEN(fds)};
+	size_t nfds = m->op == BOX_GET_CACHE ? 4 : 3; /* and the root */
+	struct child_opts o = {.env = env, .cwd = "/", .fds = fds, .nfds = nfds + 1};
 	struct child_status st;
 	pid_t pid;
 
-	if (want(m, m->s.len > 2 ? m->s.len : 2, 3, e)) return -1;
+	if (want(m, m->s.len > 2 ? m->s.len : 2, nfds, e)) return -1;
 	vec_addf(&argv, "/proc/self/fd/%d", (int)BOX_CACHE_PROGRAM_FD);
 	vec_add_all(&argv, (const char *const[]){"box-cache", m->op == BOX_PUT_CACHE ? "put" : "get", NULL});
 	for (size_t i = 0; i < 3; i++) vec_addf(&argv, "%lld", (long long)m->n[i]);

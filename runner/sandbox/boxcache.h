@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "lib/err.h"
+#include "senv/mask.h"
 
 /* Cached folders of a box ↔ one archive that the leader keeps: a tar stream (pax) under zstd, in which "0/a" is a file
  * of the first folder. Done in the box, between runs: nothing of a stranger's writes meanwhile, and
@@ -30,11 +31,12 @@ struct box_cache_limits {
 	int64_t bytes;  /* of all files together, holes counted */
 	int64_t packed; /* of the archive */
 	int64_t files;
+	struct mask *secrets; /* pack: what no file may hold (mask_add_for_files); NULL: nothing */
 };
 
 /* box_cache_pack - the folders below root (paths of the container's) to the archive, from where its offset is.
  *  in   mark  of what was unpacked before, "" for none: if it still fits, nothing is read or written
- *  err  ERR_INPUT "…": more than the limits, too deep; ERR_SYS the disk is full, … */
+ *  err  ERR_INPUT "…": more than the limits, too deep; ERR_DENIED a file holds a secret; ERR_SYS the disk is full, … */
 int box_cache_pack(int root, const char *const *folders, size_t n, const char *mark, const struct box_cache_limits *l,
 		   int archive, struct box_cache_report *r, struct err *e) MUST_USE;
 
@@ -44,8 +46,8 @@ int box_cache_unpack(int root, const char *const *folders, size_t n, const char 
 		     const struct box_cache_limits *l, int archive, struct box_cache_report *r, struct err *e) MUST_USE;
 
 /* The internal command `runner box-cache put|get BYTES PACKED FILES WITH FOLDER...`: the box's first process starts it
- * with these descriptors, and it writes one box_cache_told. */
-enum { BOX_CACHE_ROOT_FD = 3, BOX_CACHE_ARCHIVE_FD, BOX_CACHE_TOLD_FD, BOX_CACHE_PROGRAM_FD };
+ * with these descriptors, and it writes one box_cache_told. Secrets, for get: "NAME=VALUE" and a zero byte each. */
+enum { BOX_CACHE_ROOT_FD = 3, BOX_CACHE_ARCHIVE_FD, BOX_CACHE_TOLD_FD, BOX_CACHE_PROGRAM_FD, BOX_CACHE_SECRETS_FD };
 struct box_cache_told {
 	struct box_cache_report r;
 	int failed; /* then e says why */

@@ -22,6 +22,7 @@ struct pack {
 	char *chunk;
 	int fd;
 	int64_t packed, most_packed;
+	struct mask *secrets;
 	struct err failure; /* of writing; kind ERR_NONE: none */
 };
 
@@ -69,9 +70,21 @@ static void digest_entry(struct pack *p, const struct box_walk_item *it, struct 
 	digest(p, facts, sizeof(facts));
 }
 
+/* A cache outlives its build and is read by jobs that were not given its secrets. */
+static int check_secrets(struct pack *p, const struct box_walk_item *it, struct mask_cursor *c, const void *data,
+			 size_t len, struct err *e)
+{
+	uint64_t at;
+
+	if (!p->secrets || !mask_find(p->secrets, c, data, len, &at)) return 0;
+	return err_set(e, ERR_DENIED, "'%.300s' holds a secret of the build at byte %llu", it->path,
+		       (unsigned long long)at);
+}
+
 static int pack_data(struct pack *p, const struct box_walk_item *it, struct err *e)
 {
 	_cleanup_close_ int fd = openat(it->dir, it->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	struct mask_cursor cursor = {0};
 	int64_t left = it->st->st_size;
 	struct stat st;
 
@@ -83,6 +96,7 @@ static int pack_data(struct pack *p, const struct box_walk_item *it, struct err 
 		if (n < 0 && errno == EINTR) continue;
 		if (n < 0) return err_sys(e, "cannot read '%s'", it->path);
 		if (n == 0) return err_set(e, ERR_INPUT, "'%s' changes", it->path);
+		if (check_secrets(p, it, &cursor, p->chunk, (size_t)n, e)) return -1;
 		digest(p, p->chunk, (size_t)n);
 		if (archive_write_data(p->a, p->chunk, (size_t)n) != n) return pack_failed(p, it->path, e);
 		left -= n;
@@ -134,7 +148,8 @@ static int open_archive(struct pack *p, struct err *e)
 int box_cache_pack(int root, const char *const *folders, size_t n, const char *mark, const struct box_cache_limits *l,
 		   int archive, struct box_cache_report *r, struct err *e)
 {
-	__attribute__((cleanup(pack_release))) struct pack p = {.fd = archive, .most_packed = l->packed};
+	__attribute__((cleanup(pack_release))) struct pack p = {
+		.fd = archive, .most_packed = l->packed, .secrets = l->secrets};
 	unsigned char hash[crypto_generichash_BYTES];
 
 	*r = (struct box_cache_report){0};

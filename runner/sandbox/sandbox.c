@@ -550,8 +550,8 @@ static int open_packer(int *fd_r, struct err *e)
 	return *fd_r < 0 ? err_sys(e, "cannot open '%s'", path) : 0;
 }
 
-static int move_cache(struct sandbox *s, enum box_op op, int archive, const struct vec *folders, const char *with,
-		      const struct box_cache_limits *l, struct box_cache_report *r, struct err *e)
+static int move_cache(struct sandbox *s, enum box_op op, int archive, int secrets, const struct vec *folders,
+		      const char *with, const struct box_cache_limits *l, struct box_cache_report *r, struct err *e)
 {
 	_cleanup_close_ int in = -1, out = -1, packer = -1;
 	struct box_cache_told told;
@@ -571,7 +571,8 @@ static int move_cache(struct sandbox *s, enum box_op op, int archive, const stru
 	m.fds[0] = archive;
 	m.fds[1] = out;
 	m.fds[2] = packer;
-	m.nfds = 3;
+	m.fds[3] = secrets;
+	m.nfds = op == BOX_GET_CACHE ? 4 : 3;
 	result = ask(s, &m, NULL, e);
 	vec_release(&m.s);
 	if (result) return -1;
@@ -585,13 +586,13 @@ static int move_cache(struct sandbox *s, enum box_op op, int archive, const stru
 int sandbox_put_cache(struct sandbox *s, int archive, const struct vec *folders, const char *with,
 		      const struct box_cache_limits *l, struct box_cache_report *r, struct err *e)
 {
-	return move_cache(s, BOX_PUT_CACHE, archive, folders, with, l, r, e);
+	return move_cache(s, BOX_PUT_CACHE, archive, -1, folders, with, l, r, e);
 }
 
-int sandbox_get_cache(struct sandbox *s, int archive, const struct vec *folders, const char *with,
+int sandbox_get_cache(struct sandbox *s, int archive, int secrets, const struct vec *folders, const char *with,
 		      const struct box_cache_limits *l, struct box_cache_report *r, struct err *e)
 {
-	return move_cache(s, BOX_GET_CACHE, archive, folders, with, l, r, e);
+	return move_cache(s, BOX_GET_CACHE, archive, secrets, folders, with, l, r, e);
 }
 
 int sandbox_connect(struct sandbox *s, int port, int *fd_r, struct err *e)

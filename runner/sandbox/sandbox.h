@@ -117,10 +117,11 @@ int sandbox_collect(struct sandbox *s, const char *root, const char *glob, sandb
  * open file of the leader's: bytes from where its offset is, made by the box and for it. Between runs; what is bounded
  * and refused is boxcache.h's.
  *  in   with  put: a folder in which what is there stays; get: the mark that put told, "" for none
+ *       secrets  "NAME=VALUE" and a zero byte each: what no file may hold
  *  err  the box goes on; after a put that failed half of it may be there */
 int sandbox_put_cache(struct sandbox *s, int archive, const struct vec *folders, const char *with,
 		      const struct box_cache_limits *l, struct box_cache_report *r, struct err *e) MUST_USE;
-int sandbox_get_cache(struct sandbox *s, int archive, const struct vec *folders, const char *with,
+int sandbox_get_cache(struct sandbox *s, int archive, int secrets, const struct vec *folders, const char *with,
 		      const struct box_cache_limits *l, struct box_cache_report *r, struct err *e) MUST_USE;
 
 /* sandbox_connect - a TCP connection to 127.0.0.1:port inside the box; err ERR_BUSY nothing listens (yet) */
