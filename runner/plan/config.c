@@ -103,7 +103,6 @@ void plan_publish_release(struct plan_publish *p)
 	free(p->message);
 	free(p->author);
 	vec_release(&p->files);
-	vec_release(&p->fat);
 	vec_release(&p->expose);
 	*p = (struct plan_publish){0};
 }

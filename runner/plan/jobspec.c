@@ -125,7 +125,6 @@ static json_t *publish_to_json(const struct plan_publish *p)
 	put_text(o, "message", p->message);
 	put_text(o, "author", p->author);
 	if (p->packing) put_text(o, "compress", plan_packing_name((enum plan_packing)p->packing));
-	if (p->fat.len) put(o, "fat", list_of(&p->fat));
 	if (p->expose.len) put(o, "expose", list_of(&p->expose));
 	return o;
 }
@@ -351,7 +350,7 @@ static int take_publish(const json_t *o, struct plan_publish *p, struct err *e)
 	if (take_text(publish, "key", &p->key, e) || take_text(publish, "path", &p->path, e)) return -1;
 	if (take_list(publish, "files", &p->files, e) || take_small(publish, "keep", &p->keep, e)) return -1;
 	if (take_text(publish, "message", &p->message, e) || take_text(publish, "author", &p->author, e)) return -1;
-	if (take_small(publish, "mode", &p->mode, e) || take_list(publish, "fat", &p->fat, e)) return -1;
+	if (take_small(publish, "mode", &p->mode, e)) return -1;
 	if (json_object_get(publish, "compress") &&
 	    take_word(publish, "compress", packing_word, PACKING_NONE + 1, &packing, e))
 		return -1;

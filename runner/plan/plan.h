@@ -75,20 +75,19 @@ struct plan_check { /* boot proof; boot == BOOT_NONE: none asked for */
 enum plan_packing { PACKING_BZIP2, PACKING_XZ, PACKING_ZSTD, PACKING_NONE };
 const char *plan_packing_name(enum plan_packing p);
 
-struct plan_publish {     /* repo == NULL: this job publishes nothing */
-	char *repo;       /* where to: a path, ssh:// or scp-like git@host:path */
-	char *branch;     /* of the deployment repository; default "main" */
-	char *key;        /* name of the sealed deploy key; NULL: none needed (a path) */
-	struct vec files; /* globs below the source tree, no braces left; the first is the image. Filled in also where
-			     repo is NULL because of the branch or the event alone: `check` may need it */
-	char *path;       /* "{backend}", … already filled in: no braces left; never empty, no "..", not absolute */
-	int keep;         /* images kept in the tree; 0: all */
-	int latest;       /* `latest` may move to it */
-	int mode;         /* of the image: 0755 or 0644; 0: as the script left it */
-	char *message;    /* of the commit, "{commit}" and the like not yet filled in; NULL: the usual one */
-	char *author;     /* "Name <mail>"; NULL: the usual one */
-	int packing;      /* enum plan_packing */
-	struct vec fat; /* folders below the source tree, no braces left: each becomes a FAT image beside the others */
+struct plan_publish {      /* repo == NULL: this job publishes nothing */
+	char *repo;        /* where to: a path, ssh:// or scp-like git@host:path */
+	char *branch;      /* of the deployment repository; default "main" */
+	char *key;         /* name of the sealed deploy key; NULL: none needed (a path) */
+	struct vec files;  /* globs below the source tree, no braces left; the first is the image. Filled in also where
+			      repo is NULL because of the branch or the event alone: `check` may need it */
+	char *path;        /* "{backend}", … already filled in: no braces left; never empty, no "..", not absolute */
+	int keep;          /* images kept in the tree; 0: all */
+	int latest;        /* `latest` may move to it */
+	int mode;          /* of the image: 0755 or 0644; 0: as the script left it */
+	char *message;     /* of the commit, "{commit}" and the like not yet filled in; NULL: the usual one */
+	char *author;      /* "Name <mail>"; NULL: the usual one */
+	int packing;       /* enum plan_packing */
 	struct vec expose; /* names of secrets that the files may hold */
 };
 

@@ -135,11 +135,6 @@ static void settle_publish(const struct config *c, const struct cell *cell, cons
 	to->author = copy(found->publish.author);
 	to->packing = found->publish.packing;
 	for (size_t i = 0; i < found->publish.expose.len; i++) vec_add(&to->expose, found->publish.expose.items[i]);
-	for (size_t i = 0; i < found->publish.fat.len; i++) {
-		char *folder = settle_glob(found->publish.fat.items[i], "fat", &found->at, c, cell, cx, problems);
-
-		if (folder) vec_take(&to->fat, folder);
-	}
 	settle_path(found, c, cell, cx, to, problems);
 }
 
