@@ -165,6 +165,7 @@ install: all
 	install -m 755 $(B)/bin/slipway-init $(B)/bin/slipway-job $(B)/bin/slipway-runner $(DESTDIR)$(PREFIX)/libexec/slipway
 	cp -R deploy-hooks ci-templates $(DESTDIR)$(PREFIX)/share/slipway
 	install -m 644 docs/ci.schema.json $(DESTDIR)$(PREFIX)/share/slipway
+	sed 's,@PREFIX@,$(PREFIX),' docs/slipway-runner.service >$(DESTDIR)$(PREFIX)/share/slipway/slipway-runner.service
 	$(B)/bin/senv completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/senv
 	$(B)/bin/senv completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_senv
 	for s in 1 5 7; do for f in docs/*.$$s; do [ ! -e "$$f" ] || install -m 644 "$$f" $(DESTDIR)$(PREFIX)/share/man/man$$s; done; done
