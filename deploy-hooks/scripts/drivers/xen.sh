@@ -9,28 +9,10 @@
 # shellcheck disable=SC2015,SC2030,SC2031 # "a && b || c": c for either; the names in loops are theirs
 set -u
 run=$SLIPWAY/run
-# The rule's table is this clone's own, the name of a domain says of which commit and slot it is.
-table=slipway-$XEN_NAME
-
-fail() {
-	echo "$2"
-	exit "$1"
-}
-
-nap() { sleep 0.2 2>/dev/null || sleep 1; }
-
-short() { printf '%.10s' "$1"; }
-
-# --- addresses: the fourth number of the network plus 1 (this box), 2 (slot a), 3 (slot b)
-
-host_part() { echo "$XEN_NETWORK" | { IFS=. read -r a b c d && echo "$a.$b.$c.$((d + $1))"; }; }
-gateway() { host_part 1; }
-address_of() { case $1 in a) host_part 2 ;; b) host_part 3 ;; esac; }
-# Locally administered, and the same for a slot at each start: nobody's table of neighbours goes stale.
-mac_of() {
-	digits=$(printf '%s' "$XEN_NAME-$1" | sha256sum | cut -c1-6)
-	echo "00:16:3e:$(echo "$digits" | sed 's/../&:/g; s/:$//')"
-}
+# The name of a domain says of which commit and slot it is.
+site=$XEN_NAME net=$XEN_NETWORK port=$XEN_PORT drain=$XEN_DRAIN
+# shellcheck source-path=SCRIPTDIR/.. source=forward.sh
+. "$SCRIPTS/forward.sh"
 
 # --- domains
 
@@ -45,14 +27,6 @@ slot_of() { printf '%s' "${1##*-}"; }
 
 # alive STATE: it was neither shut down nor crashed, and does not die.
 alive() { case $1 in *[scd]*) return 1 ;; esac; }
-
-# live_slot: where the rule sends the public; nothing where there is no rule.
-live_slot() {
-	to=$(nft list chain ip "$table" in 2>/dev/null | sed -n 's/.*dnat to \([0-9.]*\):.*/\1/p' | head -n 1)
-	for slot in a b; do
-		[ "$to" != "$(address_of $slot)" ] || printf '%s' $slot
-	done
-}
 
 destroy() {
 	xl destroy "$1" >/dev/null 2>&1
@@ -102,7 +76,7 @@ END
 fill() {
 	name=$XEN_NAME-$(short "$1")-$3
 	extra=$(printf '%s' "$XEN_EXTRA" | sed "s|@ADDRESS@|$(address_of "$3")|g; s|@GATEWAY@|$(gateway)|g; s|@PORT@|$XEN_PORT|g; s|@COMMIT@|$1|g")
-	vif="script=$run/hotplug,type=vif,mac=$(mac_of "$3"),ip=$(address_of "$3")"
+	vif="script=$run/hotplug,type=vif,mac=$(mac_of "$3" 00:16:3e),ip=$(address_of "$3")"
 	template | sed "s|@NAME@|$name|g; s|@KERNEL@|$2|g; s|@MEMORY@|$XEN_MEMORY|g; s|@VIF@|$vif|g; s|@EXTRA@|$extra|g; s|@DIR@|${2%/*}|g; s|@COMMIT@|$1|g"
 }
 
@@ -133,47 +107,13 @@ image_at_fault() {
 	if [ "$(head -c 4 "$1" | od -An -tx1 | tr -d ' \n')" = 7f454c46 ] && grep -q 'Xen' "$1"; then echo 2; else echo 1; fi
 }
 
-# --- the rule
-
-listen_host=${LISTEN%:*} listen_port=${LISTEN##*:}
-
-# forward ADDRESS: in one transaction; connections that are there keep their way.
-forward() {
-	case $listen_host in 0.0.0.0) to='fib daddr type local' ;; *) to="ip daddr $listen_host" ;; esac
-	nft -f - <<END
-add table ip $table
-add chain ip $table in { type nat hook prerouting priority dstnat; }
-add chain ip $table self { type nat hook output priority -100; }
-flush chain ip $table in
-flush chain ip $table self
-add rule ip $table in $to tcp dport $listen_port dnat to $1:$XEN_PORT
-add rule ip $table self $to tcp dport $listen_port dnat to $1:$XEN_PORT
-END
-}
-
-# Until nothing that the old domain has begun is under way, as far as the kernel tells.
-drain() {
-	end=$(($(date +%s) + XEN_DRAIN))
-	while [ "$(date +%s)" -lt $end ]; do
-		[ ! -r /proc/net/nf_conntrack ] || grep -q "ESTABLISHED .*src=$1 " /proc/net/nf_conntrack || return 0
-		nap
-	done
-}
-
 # --- verbs
 
 check() {
-	[ "$(id -u)" = 0 ] || fail 2 "only root can start Xen domains"
-	for tool in xl nft ip sha256sum timeout setsid xenstore-read; do
-		command -v $tool >/dev/null || fail 2 "'$tool' is not on this box"
-	done
+	forward_check xl timeout setsid xenstore-read
 	xl info >/dev/null 2>&1 || fail 2 "xl cannot talk to Xen: is this dom0, and is xenstored running?"
-	case $listen_host in
-	127.* | '['*) fail 2 "LISTEN=$LISTEN: a forward needs an IPv4 address of this box that others reach, or 0.0.0.0" ;;
-	esac
 	[ "$XEN_TEMPLATE" = none ] || [ -r "$XEN_TEMPLATE" ] || fail 2 "cannot read XEN_TEMPLATE '$XEN_TEMPLATE'"
 	case $XEN_EXTRA$XEN_TEMPLATE$SLIPWAY in *['|\"'\'\&]*) fail 2 "a bar, backslash, quote or ampersand cannot stand in XEN_EXTRA, XEN_TEMPLATE or the clone's path" ;; esac
-	echo 1 >/proc/sys/net/ipv4/ip_forward || fail 2 "cannot switch on net.ipv4.ip_forward"
 }
 
 start_beside() {
@@ -224,7 +164,7 @@ switch() {
 	was=$(live_slot) slot=$(slot_of "$name")
 	said=$(forward "$(address_of "$slot")" 2>&1) || fail 2 "nft: $said"
 	[ -n "$was" ] && [ "$was" != "$slot" ] || return 0
-	drain "$(address_of "$was")"
+	drain_from "$(address_of "$was")"
 	domains | while read -r name _ _; do
 		[ "$(slot_of "$name")" != "$was" ] || destroy "$name"
 	done
