@@ -63,6 +63,33 @@ image()
 
 commit_of() { printf '%s' "$1" | sha1sum | cut -c 1-40; }
 
+# load_start HOST PORT [AT_LEAST]: four clients that fetch all the while until load_end, which prints what they saw.
+load_start()
+{
+	[[ -x $work/load ]] || cc -O1 -D_GNU_SOURCE -pthread "$parts/load.c" -o "$work/load"
+	touch "$work/going"
+	"$work/load" "$1" "$2" "$work/going" "${3:-1}" >"$work/load.said" &
+	load=$!
+}
+
+load_end()
+{
+	rm "$work/going"
+	wait "$load"
+	cat "$work/load.said"
+}
+
+# again MS WHAT COMMAND…: it succeeds at most so many ms after the time in $since, which is printed.
+again()
+{
+	local limit=$1 what=$2 took
+	shift 2
+	wait_for $((limit / 1000 + 2)) "$@"
+	took=$(((${EPOCHREALTIME/./} - since) / 1000))
+	echo "$what after $took ms"
+	((took <= limit)) || fail "$what only after $took ms"
+}
+
 # machine_image NAME [-D…]: a unikernel that serves over virtio-net, for QEMU's microvm.
 machine_image()
 {

@@ -1,6 +1,6 @@
 /* A machine for the tests of boot proof and of deploys: a PVH kernel of 32 bits that serves one page over virtio-net,
- * its own command line in it, at port 8080 of 10.0.2.15 or of what "ip=" of the command line says. It keeps no state: each segment is answered from what it says itself, so
- * what the line loses the other side asks for again.
+ * its own command line in it, at port 8080 of 10.0.2.15 or of what "ip=" of the command line says. It keeps no state:
+ * each segment is answered from what it says itself, so what the line loses the other side asks for again.
  *   gcc -m32 -march=i686 -O1 -ffreestanding -fno-pic -nostdlib -static -Wl,-Ttext=0x100000,--build-id=none
  *  src  virtio 1.2, 4.2.4 (legacy MMIO) and 5.1.6; Xen, public/elfnote.h and arch-x86/hvm/start_info.h */
 #include <stddef.h>
@@ -173,8 +173,8 @@ static void reset(void)
 
 static uint32_t page(uint8_t *to)
 {
-	const char *const parts[] = {"HTTP/1.0 " ANSWER "\r\nContent-Type: text/html\r\n\r\n" PAGE "\n",
-				     command_line, "\n"};
+	const char *const parts[] = {"HTTP/1.0 " ANSWER "\r\nContent-Type: text/html\r\n\r\n" PAGE "\n", command_line,
+				     "\n"};
 	uint32_t n = 0;
 
 	for (int i = 0; i < 3; i++)
