@@ -21,6 +21,7 @@
 struct job_secret {
 	char *name;
 	struct secret value;
+	size_t row; /* of the job's env */
 };
 
 struct job_exec {         /* a person's build: runner/job_exec.c */

@@ -23,26 +23,27 @@ static int check_variable(const struct job_secret *s, struct err *e)
 	return 0;
 }
 
-static int open_one(struct job *j, const struct secret *key, const struct plan_env *row, struct err *e)
+static int open_one(struct job *j, const struct secret *key, size_t at, struct err *e)
 {
+	const struct plan_env *row = &j->spec.env[at];
 	struct job_secret *s;
 
 	j->secrets = xrealloc(j->secrets, (j->nsecrets + 1) * sizeof(*j->secrets));
 	s = &j->secrets[j->nsecrets];
-	*s = (struct job_secret){0};
+	*s = (struct job_secret){.row = at};
 	if (seal_open(key, j->repo.name, row->secret_name, &row->chunks, &s->name, &s->value, e))
 		return err_wrap(e, "cannot open the secret '%s'", row->secret_name ? row->secret_name : "(unnamed)");
 	j->nsecrets++;
 	return 0;
 }
 
-static void add_given(struct job *j, const char *name, const char *value)
+static void add_given(struct job *j, size_t at, const char *name, const char *value)
 {
 	struct job_secret *s;
 
 	j->secrets = xrealloc(j->secrets, (j->nsecrets + 1) * sizeof(*j->secrets));
 	s = &j->secrets[j->nsecrets++];
-	*s = (struct job_secret){.name = xstrdup(name)};
+	*s = (struct job_secret){.name = xstrdup(name), .row = at};
 	secret_set(&s->value, value, strlen(value));
 	unsetenv(name); /* what we start beside the container has no use for it */
 }
@@ -60,7 +61,7 @@ int job_open_secrets(struct job *j, struct err *e)
 
 		if (row->text || (row->secret_name && vec_has(withheld, row->secret_name))) continue;
 		if (given) {
-			add_given(j, row->secret_name, given);
+			add_given(j, i, row->secret_name, given);
 			continue;
 		}
 		if (j->exec && j->exec->no_key) {
@@ -68,7 +69,7 @@ int job_open_secrets(struct job *j, struct err *e)
 			continue;
 		}
 		if (!key.data && key_read(path, &key, e)) return -1;
-		if (open_one(j, &key, row, e)) {
+		if (open_one(j, &key, i, e)) {
 			if (j->spec.dialect == PLAN_CI) return -1;
 			/* Sealed to Travis's key, most likely: there it would have defined nothing either. */
 			j->unopened++;
@@ -193,12 +194,17 @@ void job_environment(const struct job *j, struct vec *env)
 char *job_script(const struct job *j, char **second_r)
 {
 	_cleanup_vec_ struct vec exports = VEC_INIT, names = VEC_INIT;
+	_cleanup_free_ size_t *rows = xcalloc(j->nsecrets + 1, sizeof(*rows));
 	struct script_context cx = {.file = plan_dialect_file(j->spec.dialect),
 				    .end_file = JOB_END_PATH,
 				    .environment_to = j->exec && j->exec->shell ? JOB_ENVIRONMENT_PATH : NULL};
 
 	job_exports(j, &exports);
-	for (size_t i = 0; i < j->nsecrets; i++) vec_add(&names, j->secrets[i].name);
+	for (size_t i = 0; i < j->nsecrets; i++) {
+		vec_add(&names, j->secrets[i].name);
+		rows[i] = j->secrets[i].row;
+	}
+	cx.secret_rows = rows;
 	cx.exports = (const char *const *)vec_argv(&exports);
 	cx.secret_names = (const char *const *)vec_argv(&names);
 	if (j->event.ev.from_fork)

@@ -201,6 +201,7 @@ struct script_context {
 	const char *end_file;       /* NULL, or a file that is emptied when the script has come to its own end */
 	const char *const *exports; /* NULL-terminated "NAME=value": CI_*, set and exported literally, not echoed */
 	const char *const *secret_names; /* NULL-terminated; already in the environment; echoed as NAME=[secure] */
+	const size_t *secret_rows;       /* as many: the row of env that each came from; later rows win */
 	int secrets_removed;             /* a fork's pull request: says so */
 	const char *environment_to;      /* a file that gets what is exported at its end, but for the secrets, in the
 					    shell's own words; NULL: none */

@@ -137,14 +137,12 @@ static void add_exports(struct buf *b, const struct job_spec *j, const char *con
 
 /* --- env rows --- */
 
-/* Is the variable set by a sealed value further down? That one is in the environment already and must stay. */
-static int sealed_later(const struct job_spec *j, const struct script_context *cx, size_t row, const char *name)
+/* Is the variable set by a sealed value further down? That one is in the environment already and must stay. Of some its
+ * name was not known before it was opened. */
+static int sealed_later(const struct script_context *cx, size_t row, const char *name)
 {
-	int opened = 0;
-
-	for (size_t i = 0; cx->secret_names && cx->secret_names[i]; i++) opened |= !strcmp(cx->secret_names[i], name);
-	for (size_t i = row + 1; opened && i < j->nenv; i++)
-		if (j->env[i].secret_name && !strcmp(j->env[i].secret_name, name)) return 1;
+	for (size_t i = 0; cx->secret_names && cx->secret_names[i]; i++)
+		if (cx->secret_rows[i] > row && !strcmp(cx->secret_names[i], name)) return 1;
 	return 0;
 }
 
@@ -176,7 +174,7 @@ static void add_row(struct buf *b, const struct job_spec *j, const struct script
 		_cleanup_free_ char *name = xstrndup(v.name, v.name_len);
 		_cleanup_free_ char *text = xstrndup(v.name, v.name_len + 1 + v.value_len);
 
-		if (!sealed_later(j, cx, row, name)) add_var(b, name, text);
+		if (!sealed_later(cx, row, name)) add_var(b, name, text);
 	}
 }
 

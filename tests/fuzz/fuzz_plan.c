@@ -10,7 +10,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void round_trip(const struct job_spec *j)
 {
 	static const char *const exports[] = {"CI=true", NULL}, *const secrets[] = {"K", NULL};
-	const struct script_context cx = {.file = ".ci.yml", .exports = exports, .secret_names = secrets};
+	static const size_t rows[] = {0};
+	const struct script_context cx = {
+		.file = ".ci.yml", .exports = exports, .secret_names = secrets, .secret_rows = rows};
 	_cleanup_json_ json_t *json = job_spec_to_json(j), *parsed = NULL, *again = NULL;
 	_cleanup_free_ char *one = json_text(json), *two = NULL, *script = script_make(j, &cx);
 	struct job_spec back = {0};

@@ -19,12 +19,13 @@ static const struct shell shells[] = {
 };
 
 static const char *const secrets[] = {"DEPLOY_KEY", NULL};
+static const size_t secret_rows[] = {1};
 
 static struct script_context context(void)
 {
 	static const char *const exports[] = {"CI=true", "CI_MESSAGE=it's \"$HOME\" `x` \\ \n two", NULL};
 
-	return (struct script_context){.file = ".ci.yml", .exports = exports};
+	return (struct script_context){.file = ".ci.yml", .exports = exports, .secret_rows = secret_rows};
 }
 
 /* A job read from YAML, as in life. */
@@ -309,6 +310,25 @@ static void test_later_sealed_value_wins_over_text(void **state)
 		"\nDone. Your build exited with 0.\n");
 }
 
+/* Its name is known by the opened value alone. */
+static void test_sealed_value_without_a_name_wins_by_its_place(void **state)
+{
+	struct script_context cx = context();
+
+	(void)state;
+	cx.secret_names = secrets;
+	expect_cx("image: x\nenv: {global: [DEPLOY_KEY=public, {secure: YWJj}]}\nscript: echo $DEPLOY_KEY\n", &cx, 0,
+		  "\nSetting environment variables from .ci.yml\n$ export DEPLOY_KEY=[secure]\n\n"
+		  "$ echo $DEPLOY_KEY\nhunter2\n\nThe command \"echo $DEPLOY_KEY\" exited with 0.\n"
+		  "\nDone. Your build exited with 0.\n");
+	expect_cx("image: x\nenv: {global: [A=1, {secure: YWJj}, DEPLOY_KEY=public]}\nscript: echo $DEPLOY_KEY\n", &cx,
+		  0,
+		  "\nSetting environment variables from .ci.yml\n$ export DEPLOY_KEY=[secure]\n$ export A=1\n"
+		  "$ export DEPLOY_KEY=public\n\n"
+		  "$ echo $DEPLOY_KEY\npublic\n\nThe command \"echo $DEPLOY_KEY\" exited with 0.\n"
+		  "\nDone. Your build exited with 0.\n");
+}
+
 static void test_secrets_removed_is_said(void **state)
 {
 	struct script_context cx = context();
@@ -501,6 +521,7 @@ int main(void)
 		cmocka_unit_test(test_nasty_bytes),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_later_sealed_value_wins_over_text),
+		cmocka_unit_test(test_sealed_value_without_a_name_wins_by_its_place),
 		cmocka_unit_test(test_secrets_removed_is_said),
 		cmocka_unit_test(test_retry),
 		cmocka_unit_test(test_wait),
