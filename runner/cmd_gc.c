@@ -28,6 +28,7 @@
 #include "runner/store/caches.h"
 #include "runner/store/mirror.h"
 
+enum { NOTICE_DAYS = 30 };           /* that notices are known of after they were sent or given up */
 enum { IDLE_TREE_MS = 3600 * 1000 }; /* a build's last job removes its tree; this is for those that never came so far */
 
 struct item {
@@ -292,6 +293,17 @@ static int fit_images(struct gc_run *r, struct err *e)
 	return rc < 0 ? -1 : 0;
 }
 
+static int forget_notices(struct gc_run *r, struct err *e)
+{
+	int64_t before = clock_unix_ms() - NOTICE_DAYS * 24LL * 3600 * 1000;
+	int n = 0;
+
+	if (r->dry) return 0;
+	if (store_notices_forget(r->place.store, before, &n, e)) return -1;
+	if (n) printf("gc: forgot %d notices older than %d days\n", n, (int)NOTICE_DAYS);
+	return 0;
+}
+
 static int run(struct gc_run *r, struct err *e)
 {
 	_cleanup_free_ char *path = home_file(&r->place.home, "gc.lock"), *trees = checkout_folder(&r->place.home);
@@ -299,6 +311,7 @@ static int run(struct gc_run *r, struct err *e)
 
 	if (fs_lock(path, 1, &lock, e) || (!r->dry && removal_sweep(&r->place, e)) || fit_images(r, e)) return -1;
 	if (list(r, "jobs", e) || list(r, "publish", e) || list_repos(r, e)) return -1;
+	if (forget_notices(r, e)) return -1;
 	r->total += tree_bytes(AT_FDCWD, trees);
 	if (!r->dry) sweep_trees(r, IDLE_TREE_MS);
 	if (!r->n) return 0;

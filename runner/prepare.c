@@ -2,18 +2,7 @@
  * fetch never holds the daemon up; killed at any moment, the event is still new and is prepared again.
  *
  *   event ─ skip? ─→ EVENT_SKIPPED
-	got = fetch(mirror, repo.url, st, row, e);
-	if (got == 1) return store_event_close(st, row->id, EVENT_SKIPPED, "the pull request has moved on", e);
-	if (got) return -1;
-	got = read_message(mirror, st, row, e);
-	if (got == 1) return store_event_close(st, row->id, EVENT_SKIPPED, EVENT_SKIPPED_BY_MESSAGE, e);
-	if (got) return -1;
-	if (make_plan(mirror, ev, repo.name, &plan, &reason, e)) {
-		mend_mirror(mirror, repo.url, row);
-		return -1;
-	}
-	forget_old_commits(mirror, st, row->repo_id);
-	if (!reason && plan.njobs && !any_runs(&plan)) reason = xstrdup("none of its jobs is for Linux");
+ *         ─ fetch ─ message: skip? ─→ .ci.yml ─→ plan ─→ build with jobs   (or a build that is errored at once)
  */
 #include <getopt.h>
 #include <sodium.h>
@@ -52,6 +41,37 @@ static int any_runs(const struct plan *plan)
 	return 0;
 }
 
+static const char *new_delivery(struct vec *ids)
+{
+	unsigned char id[16];
+	char hex[2 * sizeof(id) + 1];
+
+	randombytes_buf(id, sizeof(id));
+	sodium_bin2hex(hex, sizeof(hex), id, sizeof(id));
+	vec_add(ids, hex);
+	return ids->items[ids->len - 1];
+}
+
+/* A file that cannot be read says of nobody: who was to be told of the ref's last build is told that it is so. */
+static int add_known_notices(struct store *st, const struct event_row *row, struct err *e)
+{
+	struct notice_new all[PLAN_MAX_NOTICES];
+	_cleanup_vec_ struct vec ids = VEC_INIT;
+	struct notice_row *known;
+	size_t n, used = 0;
+	int rc;
+
+	if (store_notices_known(st, row->repo_id, row->ev.ref, &known, &n, e)) return -1;
+	for (; used < n && used < PLAN_MAX_NOTICES; used++)
+		all[used] = (struct notice_new){.kind = known[used].kind,
+						.target = known[used].target,
+						.ends = known[used].ends,
+						.delivery = new_delivery(&ids)};
+	rc = store_notices_plan(st, row->id, all, used, e);
+	notice_rows_free(&known, n);
+	return rc;
+}
+
 /* Who is told of the build's end. Nobody where the file is a stranger's. */
 static int add_notices(struct store *st, const struct event_row *row, const json_t *notify, struct err *e)
 {
@@ -63,13 +83,8 @@ static int add_notices(struct store *st, const struct event_row *row, const json
 	json_array_foreach(row->ev.from_fork ? NULL : notify, i, o)
 	{
 		struct notice_new *to = &all[n++];
-		unsigned char id[16];
-		char hex[2 * sizeof(id) + 1];
 
-		randombytes_buf(id, sizeof(id));
-		sodium_bin2hex(hex, sizeof(hex), id, sizeof(id));
-		vec_add(&ids, hex);
-		*to = (struct notice_new){.delivery = ids.items[ids.len - 1]};
+		*to = (struct notice_new){.delivery = new_delivery(&ids)};
 		for (enum notice_kind kind = NOTICE_WEBHOOK; kind <= NOTICE_COMMAND && !to->target; kind++) {
 			to->kind = kind;
 			to->target = json_string_or(o, notice_kind_name(kind), NULL);
@@ -235,7 +250,7 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 	__attribute__((cleanup(plan_release))) struct plan plan = {0};
 	_cleanup_free_ char *mirror = home_repo(h, row->repo_id, "mirror.git"), *reason = NULL;
 	int64_t build;
-	int got;
+	int got, unreadable;
 
 	if (skip) return store_event_close(st, row->id, EVENT_SKIPPED, skip, e);
 	if (store_repo_get(st, row->repo_id, &repo, e)) return -1;
@@ -250,13 +265,15 @@ static int prepare(const struct home *h, struct store *st, struct event_row *row
 		return -1;
 	}
 	forget_old_commits(mirror, st, row->repo_id);
+	unreadable = reason != NULL;
 	if (!reason && plan.njobs && !any_runs(&plan)) reason = xstrdup("none of its jobs is for Linux");
 	if (!reason && !plan.njobs)
 		return store_event_close(st, row->id, EVENT_SKIPPED,
 					 plan.left_out ? "branch not included or excluded" : "matrix created no jobs",
 					 e);
 	if (!reason) check_out(h, mirror, row, plan.jobs[0].git.depth);
-	if (add_notices(st, row, reason ? NULL : plan.notify, e)) return -1;
+	if (unreadable && !row->ev.from_fork ? add_known_notices(st, row, e) : add_notices(st, row, plan.notify, e))
+		return -1;
 	got = rows_add(st, row->id, reason ? NULL : &plan, reason, NULL, &build, e);
 	/* The other build, which this event became a part of, has its own. */
 	return got > 0 ? store_notices_plan(st, row->id, NULL, 0, e) : got;

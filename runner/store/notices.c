@@ -136,7 +136,7 @@ int notices_settle(struct store *s, int64_t build_id, enum build_state state, in
 
 #define NOTICE_COLUMNS                                                                                                 \
 	"SELECT n.id, COALESCE(n.build_id, 0), e.repo_id, n.kind, n.state, n.target, n.delivery, n.reason, "           \
-	"n.attempts, n.next_try_ms, n.due_ms, n.done_ms FROM notices n JOIN events e ON e.id = n.event_id "
+	"n.attempts, n.next_try_ms, n.due_ms, n.done_ms, n.ends FROM notices n JOIN events e ON e.id = n.event_id "
 
 static int read_notice(struct db_rows *rows, struct notice_row *r, struct err *e)
 {
@@ -159,6 +159,7 @@ static int read_notice(struct db_rows *rows, struct notice_row *r, struct err *e
 		.next_try_ms = db_col_int(rows, 9),
 		.due_ms = db_col_int(rows, 10),
 		.done_ms = db_col_int(rows, 11),
+		.ends = (unsigned)db_col_int(rows, 12),
 	};
 	return 0;
 }
@@ -193,19 +194,15 @@ int store_notice_next_due(struct store *s, int64_t now_ms, const int64_t away[ST
 			  r, e);
 }
 
-int store_notice_list(struct store *s, int64_t repo_id, size_t limit, struct notice_row **rows_r, size_t *n_r,
-		      struct err *e)
+static int read_all(struct store *s, const char *sql, struct db_args args, struct notice_row **rows_r, size_t *n_r,
+		    struct err *e)
 {
 	_cleanup_rows_ struct db_rows rows = DB_ROWS_INIT;
 	struct notice_row *list = NULL;
 	size_t n = 0;
 	int got;
 
-	if (db_query(s->db,
-		     NOTICE_COLUMNS
-		     "WHERE n.state <> 'waiting' AND ($1 = 0 OR e.repo_id = $1) ORDER BY n.id DESC LIMIT $2",
-		     DB_ARGS(db_int(repo_id), db_int((int64_t)limit)), &rows, e))
-		return -1;
+	if (db_query(s->db, sql, args, &rows, e)) return -1;
 	while (!(got = db_next(&rows, e))) {
 		list = store_array(list, n, sizeof(*list));
 		if ((got = read_notice(&rows, &list[n], e))) break;
@@ -218,6 +215,43 @@ int store_notice_list(struct store *s, int64_t repo_id, size_t limit, struct not
 	*rows_r = list;
 	*n_r = n;
 	return 0;
+}
+
+int store_notice_list(struct store *s, int64_t repo_id, size_t limit, struct notice_row **rows_r, size_t *n_r,
+		      struct err *e)
+{
+	return read_all(s,
+			NOTICE_COLUMNS
+			"WHERE n.state <> 'waiting' AND ($1 = 0 OR e.repo_id = $1) ORDER BY n.id DESC LIMIT $2",
+			DB_ARGS(db_int(repo_id), db_int((int64_t)limit)), rows_r, n_r, e);
+}
+
+int store_notices_known(struct store *s, int64_t repo_id, const char *ref, struct notice_row **rows_r, size_t *n_r,
+			struct err *e)
+{
+	return read_all(s,
+			NOTICE_COLUMNS
+			"WHERE n.event_id = (SELECT b.event_id FROM builds b JOIN events be ON be.id = b.event_id "
+			"WHERE b.repo_id = $1 AND be.ref = $2 AND be.from_fork = 0 AND EXISTS (SELECT 1 FROM jobs j "
+			"WHERE j.build_id = b.id) ORDER BY b.id DESC LIMIT 1) ORDER BY n.id",
+			DB_ARGS(db_int(repo_id), db_text(ref)), rows_r, n_r, e);
+}
+
+/* --- forgetting --- */
+
+int store_notices_forget(struct store *s, int64_t before_ms, int *forgotten_r, struct err *e)
+{
+	_cleanup_tx_ struct db_tx tx = DB_TX_INIT;
+
+	if (db_begin(s->db, &tx, e) ||
+	    db_run(s->db,
+		   "DELETE FROM notices WHERE state IN ('sent', 'unwanted', 'given up') AND due_ms < $1 AND done_ms < "
+		   "$1 "
+		   "AND event_id NOT IN (SELECT max(b.event_id) FROM builds b JOIN events e ON e.id = b.event_id WHERE "
+		   "EXISTS (SELECT 1 FROM jobs j WHERE j.build_id = b.id) GROUP BY b.repo_id, e.ref)",
+		   DB_ARGS(db_int(before_ms)), forgotten_r, e))
+		return -1;
+	return db_commit(&tx, e);
 }
 
 /* --- delivering --- */

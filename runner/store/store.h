@@ -292,6 +292,7 @@ struct notice_row {
 	enum notice_kind kind;
 	enum notice_state state;
 	char *target, *delivery, *reason;
+	unsigned ends;
 	int attempts; /* begun ones */
 	int64_t next_try_ms, due_ms, done_ms;
 };
@@ -302,6 +303,12 @@ void notice_rows_free(struct notice_row **rows, size_t n);
  * still new, so that a build never is without them. */
 int store_notices_plan(struct store *s, int64_t event_id, const struct notice_new *notices, size_t n,
 		       struct err *e) MUST_USE;
+/* store_notices_known - those of the newest build of the ref that has jobs: who is told of one whose file says nothing.
+ */
+int store_notices_known(struct store *s, int64_t repo_id, const char *ref, struct notice_row **rows_r, size_t *n_r,
+			struct err *e) MUST_USE;
+/* store_notices_forget - those that came to their end before then; not those that store_notices_known() may give. */
+int store_notices_forget(struct store *s, int64_t before_ms, int *forgotten_r, struct err *e) MUST_USE;
 int store_notice_get(struct store *s, int64_t id, struct notice_row *r, struct err *e) MUST_USE;
 /* The one that is due for the longest, of repositories other than these (0: none); 1: there is none. */
 int store_notice_next_due(struct store *s, int64_t now_ms, const int64_t away[STORE_MOST_AWAY], struct notice_row *r,

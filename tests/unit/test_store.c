@@ -1416,6 +1416,59 @@ static void test_a_notice_is_tried_and_closed(void **state)
 	fails(store_notice_get(f->s, 99, &row, &f->e), ERR_MISSING, "no notice 99");
 }
 
+static void assert_known(struct fixture *f, const char *ref, size_t wanted)
+{
+	static const unsigned ends[] = {END_ANY, END_SUCCESS, END_FAILURE, END_CHANGE};
+	struct notice_row *rows;
+	size_t n;
+
+	ok(store_notices_known(f->other, 1, ref, &rows, &n, &f->e));
+	assert_int_equal(n, wanted);
+	for (size_t i = 0; i < n; i++) assert_int_equal(rows[i].ends, ends[i]);
+	notice_rows_free(&rows, n);
+}
+
+static void test_notices_of_a_file_that_says_nothing(void **state)
+{
+	struct fixture *f = *state;
+	int64_t event, build;
+
+	assert_known(f, "refs/heads/main", 0);
+	assert_notices(f, "n1", commit_a, JOB_PASSED, "dd-d");
+	assert_known(f, "refs/heads/main", 4);
+	assert_known(f, "refs/heads/other", 0);
+	event = add_event(f, "n2", commit_b);
+	ok(store_build_add(f->s, event, NULL, 0, "no file", 5000, &build, &f->e));
+	assert_known(f, "refs/heads/main", 4);
+	event = add_event(f, "n3", commit_b);
+	ok(store_build_add(f->s, event, two_jobs, 1, NULL, 6000, &build, &f->e));
+	assert_known(f, "refs/heads/main", 0);
+}
+
+static void test_old_notices_are_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct notice_row row;
+	int n = -1;
+
+	assert_notices(f, "n1", commit_a, JOB_PASSED, "dd-d");
+	ok(store_notice_close(f->s, 3, NOTICE_SENT, NULL, 9000, &f->e));
+	ok(store_notices_forget(f->s, 100000, &n, &f->e));
+	assert_int_equal(n, 0); /* who is told if the next file cannot be read */
+	assert_notices(f, "n2", commit_b, JOB_PASSED, "dd--");
+	ok(store_notices_forget(f->s, 4500, &n, &f->e));
+	assert_int_equal(n, 0);
+	ok(store_notices_forget(f->s, 9000, &n, &f->e));
+	assert_int_equal(n, 1);
+	ok(store_notice_get(f->s, 3, &row, &f->e)); /* sent at 9000 */
+	notice_row_release(&row);
+	ok(store_notices_forget(f->s, 9001, &n, &f->e));
+	assert_int_equal(n, 1);
+	fails(store_notice_get(f->s, 3, &row, &f->e), ERR_MISSING, "no notice 3");
+	ok(store_notice_get(f->s, 4, &row, &f->e)); /* still due */
+	notice_row_release(&row);
+}
+
 #define with_store(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -1456,6 +1509,8 @@ int main(void)
 		with_store(test_jobs_live_through_their_new_table),
 		with_store(test_notices_by_how_a_build_ended),
 		with_store(test_a_notice_is_tried_and_closed),
+		with_store(test_notices_of_a_file_that_says_nothing),
+		with_store(test_old_notices_are_forgotten),
 		with_store(test_newer_schema_is_refused),
 		with_store(test_other_files_are_refused),
 		with_store(test_full_disk_leaves_nothing_half_done),
