@@ -15,7 +15,7 @@
 #include "runner/leader.h"
 #include "runner/sandbox/sandbox.h"
 
-enum { CANCEL_MS = 60 * 1000, LOOK_MS = 100 };
+enum { CANCEL_MS = 60 * 1000, LEADER_MS = 10 * 1000, LOOK_MS = 50 };
 
 #define MARK "removing"
 
@@ -27,7 +27,11 @@ static int remove_job(const struct home *h, int64_t id, struct err *e)
 	_cleanup_free_ char *box = home_job(h, id, "box");
 	_cleanup_close_ int lock = -1;
 
-	if (fs_lock(lock_path, 0, &lock, e)) return e->kind == ERR_BUSY ? 0 : -1; /* its leader still ends */
+	/* Its leader has written the last row, and is about to end. One that does not is the next sweep's. */
+	for (int64_t end = clock_mono_ms() + LEADER_MS; fs_lock(lock_path, 0, &lock, e); poll(NULL, 0, LOOK_MS)) {
+		if (e->kind != ERR_BUSY) return -1;
+		if (clock_mono_ms() > end) return 0;
+	}
 	sandbox_discard(box);
 	return fs_remove_tree(dir, e);
 }

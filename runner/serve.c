@@ -169,7 +169,7 @@ static void give_back(void *arg)
 	struct err e;
 
 	if (store_job_lost(s->store, l->job_id, l->attempt, why, clock_unix_ms(), &e) && e.kind != ERR_DENIED &&
-	    give_up(s, &e)) {
+	    e.kind != ERR_MISSING && give_up(s, &e)) {
 		loop_timer(s->loop, BACKSTOP_MS, give_back, l);
 		return;
 	}
@@ -186,6 +186,11 @@ static void settle(struct leader *l, const char *how)
 	struct err e;
 
 	if (store_job_get(s->store, l->job_id, &row, &e)) {
+		/* Its repository was removed as soon as the job had ended. */
+		if (e.kind == ERR_MISSING) {
+			forget_leader(s, l);
+			return;
+		}
 		snprintf(l->lost, sizeof(l->lost), "%s", how);
 		if (give_up(s, &e))
 			loop_timer(s->loop, BACKSTOP_MS, give_back, l);
