@@ -31,6 +31,7 @@ static int delete_rows(struct store *s, int64_t id, struct err *e)
 	static const char *const deletes[] = {
 		"DELETE FROM notices WHERE event_id IN (SELECT id FROM events WHERE repo_id = $1)",
 		"DELETE FROM build_images" OF_BUILDS,
+		"DELETE FROM publications WHERE repo_id = $1",
 		"DELETE FROM jobs" OF_BUILDS,
 		"DELETE FROM builds WHERE repo_id = $1",
 		"DELETE FROM events WHERE repo_id = $1",

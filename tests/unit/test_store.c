@@ -628,6 +628,28 @@ static void test_publications_of_each_path(void **state)
 	publications_free(&rows, n);
 }
 
+/* What a repository has published goes with it, and does not hold it. */
+static void test_a_repository_that_published_is_removed(void **state)
+{
+	struct fixture *f = *state;
+	const struct publication_new one = {"git@host:x.git", "main", "unix", commit_a, commit_a, 1};
+	struct job_row *live;
+	struct repo repo;
+	int64_t last;
+	size_t n;
+
+	publish(f, "p1", &one);
+	fails(store_repo_remove(f->s, 1, 0, &f->e), ERR_BUSY, "1 of its jobs have not ended");
+	ok(store_job_live(f->s, &live, &n, &f->e));
+	assert_int_equal(n, 1);
+	ok(store_job_finish(f->s, live[0].id, 1, &passed, 4003, &f->e));
+	job_rows_free(&live, n);
+	ok(store_repo_remove(f->s, 1, 0, &f->e));
+	fails(store_repo_get(f->other, 1, &repo, &f->e), ERR_MISSING, "");
+	ok(store_publication_last(f->other, &last, &f->e));
+	assert_int_equal(last, 0);
+}
+
 /* --- jobs --- */
 
 static void test_a_job_from_queue_to_publish(void **state)
@@ -1490,6 +1512,7 @@ int main(void)
 		with_store(test_build_is_stored_whole_or_not_at_all),
 		with_store(test_list_is_newest_first),
 		with_store(test_publications_of_each_path),
+		with_store(test_a_repository_that_published_is_removed),
 		with_store(test_a_job_from_queue_to_publish),
 		with_store(test_build_ends_with_its_last_job),
 		with_store(test_lost_job_is_tried_three_times),
