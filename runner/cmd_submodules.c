@@ -1,6 +1,7 @@
 /* `runner submodules STATE JOB` (internal): the submodules of a job's commit, and theirs, into mirrors of their own
- * (repos/<id>/modules/<hash of the address>.git). A step of the job's leader, outside of the box: git speaks to the
- * network here, and nothing of what it brings is run or checked out. What was brought goes to fd 3, outer ones first:
+ * (repos/<id>/modules/<hash of the address, and whose keys>.git). A step of the job's leader, outside of the box: git
+ * speaks to the network here, and nothing of what it brings is run or checked out. What was brought goes to fd 3, outer
+ * ones first:
  * [{"path": "vendor/x", "mirror": "/…", "commit": "…"}]. */
 #include <dirent.h>
 #include <fcntl.h>
@@ -63,12 +64,14 @@ static void forget_unused(const char *dir)
 	closedir(list);
 }
 
-static char *mirror_of(const struct bringing *b, const char *url)
+/* What the runner's own keys opened is not lent to who may only fetch as nobody: another mirror, with the address's NUL
+ * in its name. */
+static char *mirror_of(const struct bringing *b, const char *url, int anonymous)
 {
 	unsigned char hash[16];
 	char hex[2 * sizeof(hash) + 1];
 
-	crypto_generichash(hash, sizeof(hash), (const unsigned char *)url, strlen(url), NULL, 0);
+	crypto_generichash(hash, sizeof(hash), (const unsigned char *)url, strlen(url) + !anonymous, NULL, 0);
 	sodium_bin2hex(hex, sizeof(hex), hash, sizeof(hash));
 	return xasprintf("%s/%s.git", b->dir, hex);
 }
@@ -110,7 +113,7 @@ static int bring(struct bringing *b, const struct submodule *m, const char *sour
 	if (submodule_url(&rules, m->url, &url, &anonymous, e)) return err_wrap(e, "'%s'", path);
 	printf("slipway: submodule %s at %.12s from %s\n", path, m->commit, url);
 	fflush(stdout);
-	mirror = mirror_of(b, url);
+	mirror = mirror_of(b, url, anonymous);
 	if (fetch(b, mirror, url, m->commit, anonymous, e)) return err_wrap(e, "'%s'", path);
 	if (json_array_append_new(b->brought,
 				  json_pack("{s:s, s:s, s:s}", "path", path, "mirror", mirror, "commit", m->commit)))
