@@ -76,7 +76,7 @@ static const struct command commands[] = {
 	 "build a published commit again, and compare"},
 	{"serve", WHOLE(cmd_serve),
 	 "[--state DIR] [--listen HOST:PORT] [--jobs N] [--no-spare] [--reconcile SECONDS] [--keep-jobs N] "
-	 "[--disk-budget BYTES] [--min-free BYTES]",
+	 "[--disk-budget BYTES] [--image-budget BYTES] [--min-free BYTES]",
 	 "accept events and run their builds"},
 	{"status", cmd_status, "[--state DIR] [--repo NAME] [--json]", "the newest builds and their jobs"},
 	{"events", cmd_events, "[--state DIR] [--repo NAME] [--json]", "the newest pushes and what became of them"},
