@@ -171,9 +171,18 @@ void job_exports(const struct job *j, struct vec *x)
 	vec_addf(x, "ARCH=%s", j->spec.arch ? j->spec.arch : image_host_arch());
 }
 
+/* Most images have a PATH of their own. */
+static void add_tools(struct vec *env)
+{
+	const char *own = vec_getenv(env, "PATH");
+	_cleanup_free_ char *path = xasprintf("%s%s" JOB_TOOLS_PATH, own, *own ? ":" : "");
+
+	vec_setenv(env, "PATH", path);
+}
+
 void job_environment(const struct job *j, struct vec *env)
 {
-	vec_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:" JOB_TOOLS_PATH);
+	vec_add(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 	vec_add(env, "HOME=/root");
 	vec_add(env, "USER=root");
 	vec_add(env, "SHELL=/bin/sh");
@@ -187,6 +196,7 @@ void job_environment(const struct job *j, struct vec *env)
 
 		vec_setenv(env, name, is + 1);
 	}
+	add_tools(env);
 	for (size_t i = 0; i < j->nsecrets; i++)
 		vec_setenv(env, j->secrets[i].name, (const char *)j->secrets[i].value.data);
 }
