@@ -29,6 +29,10 @@ slot_of() { printf '%s' "${1##*-}"; }
 alive() { case $1 in *[scd]*) return 1 ;; esac; }
 
 destroy() {
+	# First the xl that would start it again.
+	for p in /proc/[0-9]*; do
+		case "$(tr '\0' ' ' <"$p/cmdline" 2>/dev/null) " in *" -p $run/$1.cfg "*) kill "${p##*/}" 2>/dev/null ;; esac
+	done
 	xl destroy "$1" >/dev/null 2>&1
 	# The name is free when the last of it has gone.
 	n=0
@@ -82,6 +86,18 @@ fill() {
 
 free_mb() { xl info 2>/dev/null | sed -n 's/^free_memory *: *//p'; }
 
+# console_open NAME ID: what the domain prints goes to a file, up to 1 MB, until it ends. Opened while it is paused: one
+# that crashes at once has said why.
+console_open() {
+	n=0
+	until tty=$(xenstore-read "/local/domain/$(xl domid "$1")/console/tty" 2>/dev/null) && [ -c "$tty" ]; do
+		n=$((n + 1))
+		[ $n -lt 25 ] || return 0
+		nap
+	done
+	(exec <"$tty" && setsid head -c 1000000 >"$run/$2.console" &) >/dev/null 2>&1
+}
+
 # boot ID IMAGE SLOT: status 1 or 2 with a reason, 3 where there is no memory for it.
 boot() {
 	name=$XEN_NAME-$(short "$1")-$3
@@ -89,7 +105,7 @@ boot() {
 		fail 2 "cannot write '$run' (is the disk full?)"
 	: >"$run/$1.console"
 	before=$(free_mb)
-	said=$(timeout 60 xl create "$run/$name.cfg" 2>&1)
+	said=$(timeout 60 xl create -p "$run/$name.cfg" 2>&1)
 	code=$?
 	if [ $code != 0 ]; then
 		destroy "$name"
@@ -98,8 +114,8 @@ boot() {
 		fail "$(image_at_fault "$2")" "xl create ended with $code: $(printf '%s' "$said" | grep -v '^Parsing' | tail -n 1)"
 	fi
 	xl domid "$name" >"$run/$name.domid"
-	# What it prints, up to 1 MB; ends with the domain. (xenconsoled keeps what was printed until now.)
-	(setsid xl console "$name" </dev/null 2>/dev/null | head -c 1000000 >"$run/$1.console" &) </dev/null >/dev/null 2>&1
+	console_open "$name" "$1"
+	xl unpause "$name" >/dev/null 2>&1
 }
 
 # 1 where the file cannot be a kernel for a PVH domain: no ELF file, or no note of Xen's in it.
