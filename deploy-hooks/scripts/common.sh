@@ -71,18 +71,20 @@ END
 # The pattern may hold bars, so it is what lies between the second and the last.
 setting_pattern() { settings | sed -n "s/^$1|[^|]*|\(.*\)|[^|]*\$/\1/p"; }
 
-# Read once into variables: a deploy asks for a setting some hundred times.
+conf_file=
+# Read once into variables: a deploy asks for a setting some hundred times. conf_file: other settings, to look at.
 conf_load() {
 	while IFS='|' read -r name value _; do
 		case $name in '' | *[!a-z0-9_]*) ;; *) eval "conf_$name=\$value" ;; esac
 	done <<END
 $(settings)
 END
-	[ -f "$slip/deploy.conf" ] || return 0
+	kept=${conf_file:-$slip/deploy.conf}
+	[ -f "$kept" ] || return 0
 	while IFS= read -r entry; do
 		name=${entry%%=*} value=${entry#*=}
 		case $name in '' | *[!a-z0-9_]*) ;; *) [ -z "$value" ] || eval "conf_$name=\$value" ;; esac
-	done <"$slip/deploy.conf"
+	done <"$kept"
 }
 
 conf() { eval "printf '%s' \"\${conf_$1-}\""; }
@@ -183,7 +185,7 @@ driver_ready() {
 	driver_program=$here/drivers/$(conf driver).sh
 	export SLIPWAY="$slip" SCRIPTS="$here"
 	names=" listen run_as $(driver_settings | tr '\n' ' ')"
-	pairs=$(settings | names=$names kept=$slip/deploy.conf awk -F '|' '
+	pairs=$(settings | names=$names kept=${conf_file:-$slip/deploy.conf} awk -F '|' '
 		BEGIN {
 			while ((getline line <ENVIRON["kept"]) > 0)
 				if ((n = index(line, "=")) && n < length(line)) is[substr(line, 1, n - 1)] = substr(line, n + 1)

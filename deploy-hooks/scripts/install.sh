@@ -119,7 +119,7 @@ keys_pin() {
 	if [ -f "$1" ]; then keys=$(grep -v '^untrusted comment:' "$1"); else keys=$1; fi
 	[ -n "$keys" ] && ! printf '%s\n' "$keys" | grep -qvE '^RW[A-Za-z0-9+/]{54}$' ||
 		die "PUBLIC_KEY '$1' is neither a file of public keys nor one (runner repo sign-key NAME prints it)"
-	printf '%s\n' "$keys" >"$slip/public.keys.new" && mv -f "$slip/public.keys.new" "$slip/public.keys" || die "cannot write '$slip/public.keys'"
+	printf '%s\n' "$keys" >"$slip/public.keys.new" && sync_file "$slip/public.keys.new" && mv -f "$slip/public.keys.new" "$slip/public.keys" || die "cannot write '$slip/public.keys'"
 }
 
 keys_install() {
@@ -146,12 +146,12 @@ cmd_install() {
 	(umask 077 && conf_new "$@" >"$slip/deploy.conf.new") || exit 1
 	driver_now=$(sed -n 's/^driver=//p' "$slip/deploy.conf.new")
 	[ -x "$here/drivers/${driver_now:-unix}.sh" ] || die "there is no driver '$driver_now' in scripts/drivers"
-	install_settings
+	# What can be refused is, before anything is stopped.
+	said=$(with_new driver check 2>&1) || die "$said"
 	keys_install "$@"
 	scripts_copy
 	here=$slip/scripts
-	driver_ready
-	said=$(driver check 2>&1) || die "$said"
+	install_settings
 	hook_install
 	git_here rev-parse -q --verify HEAD:scripts >"$slip/scripts.tree" || :
 	rm -rf "$slip/update"
@@ -168,23 +168,28 @@ conf_of_running() {
 	for name in driver listen run_as $(driver_settings); do echo "$name=$(conf "$name")"; done
 }
 
+# with_new COMMAND…: under the settings that are not in force yet. In a shell of its own.
+with_new() (
+	conf_file=$slip/deploy.conf.new driver_program=
+	conf_load
+	"$@"
+)
+
 # Another address, driver or user: what runs was started with the old ones and is started again with the new.
 install_settings() {
-	after=$(
-		mv "$slip/deploy.conf" "$slip/deploy.conf.old" 2>/dev/null
-		cp -p "$slip/deploy.conf.new" "$slip/deploy.conf"
-		conf_load
-		conf_of_running
-		[ ! -e "$slip/deploy.conf.old" ] || mv "$slip/deploy.conf.old" "$slip/deploy.conf"
-	)
+	after=$(with_new conf_of_running) stopped=
 	if [ -n "${before-}" ] && [ "$before" != "$after" ] && driver running >/dev/null 2>&1; then
 		say "the settings of the running image change: it is started again"
 		driver stop
+		stopped=1
 	fi
 	sync_file "$slip/deploy.conf.new"
 	mv -f "$slip/deploy.conf.new" "$slip/deploy.conf" || die "cannot write '$slip/deploy.conf'"
 	driver_program=
 	conf_load
+	# At once: what is still to be installed may fail.
+	driver_ready
+	[ -z "$stopped" ] || ensure_current || :
 }
 
 cmd_uninstall() {

@@ -230,8 +230,13 @@ machine_main() {
 	switch | keeper | machine) $verb "$@" ;;
 	stop-beside) stop_beside "$1" ;;
 	resume)
-		start_beside "$1" "$2"
-		switch "$1"
+		# Nothing serves; one that is about to be started again may want the memory, and is ended first then.
+		(start_beside "$1" "$2")
+		case $? in
+		0) switch "$1" ;;
+		3) switch "$1" "$2" ;;
+		*) exit 2 ;;
+		esac
 		;;
 	console) cat "$run/$1.console" 2>/dev/null ;;
 	# A machine's memory cannot be hashed again: the file that it was started from is.

@@ -220,8 +220,13 @@ switch) shift && switch "$@" ;;
 stop-beside) stop_beside "$2" ;;
 running) running ;;
 resume)
-	start_beside "$2" "$3"
-	switch "$2"
+	# Nothing serves; one that ended may hold the memory still, and is ended first then.
+	(start_beside "$2" "$3")
+	case $? in
+	0) switch "$2" ;;
+	3) switch "$2" "$3" ;;
+	*) exit 2 ;;
+	esac
 	;;
 stop) stop ;;
 console) cat "$run/$2.console" 2>/dev/null ;;
