@@ -28,21 +28,23 @@ extract() {
 
 # --- signatures: where keys are pinned (public.keys, one a line), nothing is believed that is not signed by one of them
 
-pinned() { [ -s "$slip/public.keys" ]; }
+# Also where the file was emptied, by an accident: nothing is good then.
+pinned() { [ -e "$slip/public.keys" ]; }
+
+keys_id() { ! pinned || sha256_of "$slip/public.keys"; }
 
 # signed FILE SIGNATURE COMMIT: both are here; the signature is good and says that it is for this path and commit. Sets
 # sequence, the publication's number.
 signed() {
-	good=
-	while read -r key && [ -z "$good" ]; do
-		! minisign -V -q -P "$key" -m "$1" -x "$2" >/dev/null 2>&1 </dev/null || good=1
+	comment=
+	# As minisign tells it: it ends a line at a carriage return, and what a file has behind one is not signed.
+	while read -r key && [ -z "$comment" ]; do
+		comment=$(minisign -V -Q -P "$key" -m "$1" -x "$2" 2>/dev/null </dev/null) || comment=
 	done <"$slip/public.keys"
-	[ -n "$good" ] || {
+	[ -n "$comment" ] || {
 		why="'${1##*/}' has no good signature by a key that is pinned here"
 		return 1
 	}
-	# The trusted comment: signed as well.
-	comment=$(sed -n '3s/^trusted comment: //p' "$2")
 	for word in "path=$(conf path_in_repo)" "commit=$3"; do
 		case " $comment " in *" $word "*) ;; *)
 			why="the signature of '${1##*/}' is not for $word: $comment"
@@ -63,11 +65,13 @@ latest_signed() {
 	printf '%s\n' "$1" >"$slip/run/latest" && extract "$(in_repo latest.minisig)" "$slip/run/latest.minisig" &&
 		signed "$slip/run/latest" "$slip/run/latest.minisig" "$1" || return
 	seen=$(state seen sequence)
+	# Each path counts for itself.
+	case $(state seen path) in '' | "$(conf path_in_repo)") ;; *) seen=0 ;; esac
 	[ "$sequence" -ge "${seen:-0}" ] || {
 		why="'$(in_repo latest)' is publication $sequence, and $seen was seen here before: somebody put an older one back"
 		return 1
 	}
-	[ "$sequence" = "$seen" ] || printf 'sequence=%s\n' "$sequence" | write_state seen || unwritten seen
+	[ "$sequence" = "$seen" ] || printf 'sequence=%s\npath=%s\n' "$sequence" "$(conf path_in_repo)" | write_state seen || unwritten seen
 }
 
 # The commit that `latest` names. 1 and why: it is malformed, or not signed. 3: there is none yet.
@@ -123,6 +127,9 @@ manifest_check() {
 		[ -n "$(git_here ls-tree HEAD -- "$source/$cell")" ]; then
 		manifest_read "$cell" "$commit" || return
 	fi
+	# The one that moved `latest` here has its number; one before it, with its good signature of then, was put back.
+	! pinned || [ "$how" = rollback ] || [ "$(manifest latest)" != true ] || [ "$sequence" -ge "$(state seen sequence)" ] ||
+		why="the manifest is of publication $sequence, 'latest' of a later one: somebody put an older one back"
 	[ "$(manifest format)" = slipway-manifest-1 ] || why="the manifest's format is '$(manifest format)', not slipway-manifest-1"
 	[ "$(manifest commit)" = "$commit" ] || why="the manifest is of commit '$(manifest commit)'"
 	[ "$(manifest path)" = "$(conf path_in_repo)" ] || why="the manifest is for path '$(manifest path)', not '$(conf path_in_repo)'"
@@ -248,7 +255,7 @@ fetch_image() {
 	chmod 755 "$slip/images" "$fetch" "$fetch/$image"
 	sha=$(manifest image_sha256) size=$(manifest image_size) image=$slip/images/$1/$image
 	[ "$(manifest arch)" = "$(box_arch)" ] || say "$(short "$1"): for $(manifest arch), runs emulated"
-	printf 'image=%s\nsha256=%s\nseed=%s\n' "${image##*/}" "$sha" "$seed" >"$fetch/record" && sync_file "$fetch"/* && rm -f "$fetch/flat" &&
+	printf 'image=%s\nsha256=%s\nseed=%s\nkeys=%s\n' "${image##*/}" "$sha" "$seed" "$(keys_id)" >"$fetch/record" && sync_file "$fetch"/* && rm -f "$fetch/flat" &&
 		rm -rf "${slip:?}/images/$1" && mv "$fetch" "$slip/images/$1" || {
 		why="cannot write '$slip/images/$1' (is the disk full?)"
 		return 2
@@ -264,6 +271,9 @@ kept_image() {
 	[ -f "$image" ] && [ "$(sha256_of "$image")" = "$(sed -n 's/^sha256=//p' "$record")" ]
 }
 
+# kept_signed COMMIT: as kept_image, and by the keys that are pinned now: an image may be older than they are.
+kept_signed() { kept_image "$1" && { ! pinned || [ "$(sed -n 's/^keys=//p' "$record")" = "$(keys_id)" ]; }; }
+
 # Keeps the running image, the one before it, and the newest `keep`.
 images_prune() {
 	# shellcheck disable=SC2012 # names are 40 hex digits
@@ -274,7 +284,7 @@ images_prune() {
 			is_commit "$commit" || continue
 			[ $n -gt "$(conf keep)" ] || continue
 			[ "$commit" != "$(state current commit)" ] && [ "$commit" != "$(state current previous)" ] || continue
-			rm -rf "${slip:?}/images/$commit" "$slip/run/$commit.trial" "$slip/run/$commit.live"
+			rm -rf "${slip:?}/images/$commit" "$slip/run/$commit.trial" "$slip/run/$commit.live" "$slip/run/$commit.console"
 		done
 	}
 }

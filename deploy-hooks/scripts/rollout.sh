@@ -69,8 +69,7 @@ watch_live() {
 	while :; do
 		if answers "$address"; then misses=0; else misses=$((misses + 1)); fi
 		# After the answer: it may have come from one that was started again meanwhile.
-		live "$commit" || { why="it does not run any more"; return 1; }
-		[ "$restarts" = 0 ] || { why="it ended while it was watched"; return 1; }
+		live "$commit" && [ "$restarts" = 0 ] || { why="it ended while it was watched"; return 1; }
 		[ $misses -lt 3 ] || return 1
 		[ "$(now)" -lt "$end" ] || [ $misses -gt 0 ] || return 0
 		pause
@@ -185,7 +184,8 @@ roll_out() {
 		return
 	}
 	step fetch || { give_up 2; return; }
-	if ! kept_image "$commit"; then
+	# A rollback goes to what was here, as whoever is at this box says.
+	if ! if [ "$how" = rollback ]; then kept_image "$commit"; else kept_signed "$commit"; fi; then
 		fetch_image "$commit" || { give_up $?; return; }
 	fi
 	say "$(short "$commit") is verified: ${image##*/}, $(($(wc -c <"$image") / 1024)) kB"
