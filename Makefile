@@ -173,6 +173,7 @@ install: all
 uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,runner senv slipway-supervise)
 	rm -rf $(DESTDIR)$(PREFIX)/libexec/slipway $(DESTDIR)$(PREFIX)/share/slipway
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/senv $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_senv
 	rm -f $(foreach f,$(wildcard docs/*.[157]),$(DESTDIR)$(PREFIX)/share/man/man$(patsubst .%,%,$(suffix $(f)))/$(notdir $(f)))
 
 clean:
