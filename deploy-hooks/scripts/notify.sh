@@ -87,8 +87,10 @@ deliver() {
 			limited 60 "$(conf notify_command)"
 		;;
 	webhook)
-		get json | curl -sSf -o /dev/null --max-time 30 -H 'Content-Type: application/json' -H 'X-Slipway-Event: deployment' \
-			-H "X-Slipway-Delivery: $3" --data-binary @- "$(conf notify_webhook)"
+		# The address may hold a token: not among the arguments, which others see.
+		(umask 077 && printf 'url = "%s"\n' "$(conf notify_webhook | sed 's/\\/&&/g')" >"$slip/spool.curl") &&
+			get json | curl -K "$slip/spool.curl" -sSf -o /dev/null --max-time 30 -H 'Content-Type: application/json' \
+				-H 'X-Slipway-Event: deployment' -H "X-Slipway-Delivery: $3" --data-binary @-
 		;;
 	email)
 		program=$(command -v sendmail || command -v /usr/sbin/sendmail || command -v /usr/lib/sendmail) || {
