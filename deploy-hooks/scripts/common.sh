@@ -46,7 +46,7 @@ settings() {
 	cat <<'END'
 driver|unix|[a-z0-9][a-z0-9-]*|what boots the image: a file in scripts/drivers
 path_in_repo|unix|\.|[A-Za-z0-9_+-][A-Za-z0-9._+-]*(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*|the folder that holds `latest`; a dot: the top one
-listen|127.0.0.1:8080|[][0-9a-fA-F.:]+:[0-9]+|the address the site is served on
+listen|127.0.0.1:8080|[][0-9a-fA-F.:]+:[0-9]+|the address the site is served on, in numbers
 probe|/|/[A-Za-z0-9._~/?&=%+-]*|the page that is asked for
 status|200|[1-5][0-9][0-9]|what it must answer
 contains||[ -~]*|text its answer must hold; empty: any
@@ -70,6 +70,9 @@ END
 
 # The pattern may hold bars, so it is what lies between the second and the last.
 setting_pattern() { settings | sed -n "s/^$1|[^|]*|\(.*\)|[^|]*\$/\1/p"; }
+
+# What it is and its default, for a message.
+setting_help() { settings | sed -n "s/^$1|\([^|]*\)|.*|\([^|]*\)\$/\2; by default \1/p" | sed 's/; by default $//'; }
 
 conf_file=
 # Read once into variables: a deploy asks for a setting some hundred times. conf_file: other settings, to look at.

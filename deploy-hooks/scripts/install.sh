@@ -30,7 +30,8 @@ conf_new() {
 			[ "${pair%%=*}" != "$(echo "$name" | tr '[:lower:]' '[:upper:]')" ] || value=${pair#*=}
 		done
 		[ -n "$value" ] || continue
-		printf '%s\n' "$value" | grep -Eqx -e "$(setting_pattern "$name")" || die "$name cannot be '$value'"
+		printf '%s\n' "$value" | grep -Eqx -e "$(setting_pattern "$name")" ||
+			die "$(echo "$name" | tr '[:lower:]' '[:upper:]') cannot be '$value': $(setting_help "$name")"
 		[ "$(printf '%s' "$value" | wc -l)" = 0 ] || die "$name is one line"
 		printf '%s=%s\n' "$name" "$value"
 	done
@@ -106,7 +107,7 @@ given_check() {
 		case $pair in *=*) ;; *) die "'$pair' is not NAME=VALUE" ;; esac
 		case $pair in CRON=yes | CRON=no) ;; CRON=*) die "CRON is yes or no" ;; esac
 		[ "$name" = CRON ] || [ "$name" = PUBLIC_KEY ] || settings | cut -d '|' -f 1 | tr '[:lower:]' '[:upper:]' | grep -qx -e "$name" ||
-			die "there is no setting '$name'; 'deploy help' lists them"
+			die "there is no setting '$name'; 'make help' lists them"
 	done
 }
 

@@ -129,7 +129,8 @@ void live_open(const char *text)
 {
 	struct sockaddr_storage a, has;
 	socklen_t len, has_len = sizeof has;
-	if (address_parse(text, &a, &len) != 0) die("--listen '%s' is not like 127.0.0.1:8080 or [::1]:8080", text);
+	if (address_parse(text, &a, &len) != 0)
+		die("'%s' is no address and port to listen on, like 127.0.0.1:8080 or [::1]:8080", text);
 	struct proc *p = proc_find(LIVE, NULL);
 	int held = p != NULL && p->pidfd >= 0;
 	sup.live = live_bind(&a, len);
@@ -149,7 +150,9 @@ void live_open(const char *text)
 	} else if (sup.live >= 0 && held) {
 		proc_stop(p); /* it listens somewhere else */
 	}
-	if (sup.live < 0) die("cannot listen on '%s': %s", text, strerror(errno));
+	if (sup.live < 0)
+		die("cannot listen on '%s': %s%s", text, strerror(errno),
+		    errno == EACCES ? " (ports below 1024 are root's)" : "");
 	char host[INET6_ADDRSTRLEN] = "";
 	has_len = sizeof has;
 	getsockname(sup.live, (struct sockaddr *)&has, &has_len);
