@@ -212,7 +212,9 @@ static int find_or_add(struct place *p, const char *name, const char *url, int64
 	if (!store_repo_add(p->store, name, url, clock_unix_ms(), id_r, e)) return 0;
 	if (e->kind != ERR_INPUT || store_repo_find(p->store, name, &r, &none)) return -1;
 	if (strcmp(r.url, url))
-		return err_set(e, ERR_INPUT, "repository '%s' is there already, with the URL '%s'", name, r.url);
+		return err_set(e, ERR_INPUT,
+			       "repository '%s' is there already, with the URL '%s'; `runner repo set-url` changes it",
+			       name, r.url);
 	*id_r = r.id;
 	return 1;
 }
@@ -244,7 +246,8 @@ static int add(const struct options *o, const char *name, const char *url)
 	if (fs_mkdirs(dir, 0700, &e) || make_key(key, &e) || make_word(hook, &e) || signkey_make(sign, &sign_pub, &e))
 		return fail(&e);
 	home_wake(&p.home);
-	printf("repository      %s\nurl             %s\n", name, url);
+	printf("repository      %s\nurl             %s%s\n", name, url,
+	       *url == '/' && access(url, F_OK) && errno == ENOENT ? "   (nothing is there yet)" : "");
 	if (print_key(&p.home, id, "public key      ", &e)) return fail(&e);
 	sign_line = minisign_public_line(&sign_pub);
 	printf("signing key     %s\n", sign_line);

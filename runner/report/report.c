@@ -133,7 +133,7 @@ void report_job_line(const struct build_row *b, const struct job_row *j, int64_t
 	buf_addf(out, "  %d.%-3d %-16s %s%-10s%s %8s  ", b->number, j->number, buf_str(&name),
 		 colour ? state_colour(j->state) : "", job_state_name(j->state), colour ? "\033[0m" : "",
 		 buf_str(&took));
-	report_plain(out, job_state_is_final(j->state) ? j->reason : j->step, 120);
+	report_plain(out, job_state_is_final(j->state) ? j->reason : j->step, 240);
 	if (j->publish_commit) buf_addf(out, "published as %.8s", j->publish_commit);
 	if (j->emulated) buf_adds(out, " (emulated)");
 	if (j->allow_failure) buf_adds(out, " (may fail)");

@@ -47,6 +47,21 @@ int skopeo_refuses(const char *complaint, enum err_kind *kind_r)
 	return 0;
 }
 
+/* In place: `\"` and the like as they were, line ends as blanks, none at the end. */
+static void unquote(char *s)
+{
+	char *to = s;
+
+	for (const char *from = s; *from; from++) {
+		int quoted = *from == '\\' && from[1];
+
+		if (quoted) from++;
+		*to++ = quoted && strchr("nrt", *from) ? ' ' : *from;
+	}
+	while (to > s && strchr(" \\", to[-1])) to--; /* a backslash: its quote was the message's last */
+	*to = '\0';
+}
+
 /* The last line says most: `time="…" level=fatal msg="…"`. */
 static const char *last_line(struct buf *text)
 {
@@ -56,6 +71,7 @@ static const char *last_line(struct buf *text)
 	line = strrchr(buf_str(text), '\n');
 	line = line ? line + 1 : text->len ? text->data : NULL;
 	msg = line ? strstr(line, "msg=\"") : NULL;
+	if (msg) unquote(msg + 5);
 	return msg ? msg + 5 : line ? line : "";
 }
 

@@ -407,10 +407,9 @@ int store_job_cancel(struct store *s, int64_t id, const char *reason, int64_t no
 	attempt = row.attempt;
 	job_row_release(&row);
 	if (job_state_is_final(state))
-		return err_set(e, ERR_DENIED, "job %lld has ended: it is %s", (long long)id, job_state_name(state));
+		return err_set(e, ERR_DENIED, "the job has ended: it is %s", job_state_name(state));
 	if (state == JOB_PUBLISHING)
-		return err_set(e, ERR_BUSY, "job %lld is being published, which is not stopped half way",
-			       (long long)id);
+		return err_set(e, ERR_BUSY, "the job is being published, which is not stopped half way");
 	if (state == JOB_QUEUED) {
 		int got = end_job(s, id, attempt, &end, now_ms, e);
 
