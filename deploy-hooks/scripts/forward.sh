@@ -27,6 +27,9 @@ mac_of() {
 	echo "$2:$(echo "$digits" | sed 's/../&:/g; s/:$//')"
 }
 
+# nft_works: before anything is ended because no rule says that it serves.
+nft_works() { said=$(nft list tables 2>&1) || fail 2 "nft: ${said:-it fails}"; }
+
 # live_slot: where the rule sends the public; nothing where there is no rule.
 live_slot() {
 	to=$(nft list chain ip "$table" in 2>/dev/null | sed -n 's/.*dnat to \([0-9.]*\):.*/\1/p' | head -n 1)

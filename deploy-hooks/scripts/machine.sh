@@ -166,6 +166,7 @@ check() {
 }
 
 start_beside() {
+	nft_works
 	live=$(live_slot)
 	beside=$(other_slot "$live")
 	destroy "$beside"

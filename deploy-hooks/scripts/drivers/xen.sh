@@ -133,6 +133,7 @@ check() {
 }
 
 start_beside() {
+	nft_works
 	live=$(live_slot)
 	domains | while read -r name _ _; do
 		[ -n "$live" ] && [ "$(slot_of "$name")" = "$live" ] || destroy "$name"
