@@ -169,8 +169,9 @@ lock_name() { printf '%s %s\n' "$1" "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/nul
 
 lock_is_stale() {
 	owner=$(cat "$lock_folder/owner" 2>/dev/null)
-	if [ -z "$owner" ]; then # being made, or its maker was killed before it could say who it is
-		[ -n "$(find "$lock_folder" -prune -mmin +1 2>/dev/null)" ]
+	if [ -z "$owner" ]; then # being made, or its maker was killed, or the power cut, before it could say who it is
+		[ -n "$(find "$lock_folder" -prune -mmin +1 2>/dev/null)" ] ||
+			[ "$(stat -c %Y "$lock_folder" 2>/dev/null || now)" -lt "$(sed -n 's/^btime //p' /proc/stat)" ]
 		return
 	fi
 	[ "$owner" != "$(lock_name "${owner%% *}")" ]
