@@ -162,7 +162,7 @@ lock_try() {
 	mkdir "$lock_base.break" 2>/dev/null || return 1
 	! lock_is_stale || rm -rf "$lock_folder"
 	rmdir "$lock_base.break"
-	return 1
+	[ ! -e "$lock_folder" ] && lock_try # also one who does not wait gets it
 }
 
 lock_name() { printf '%s %s\n' "$1" "$(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20)"; }
